@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <moepar/core/index.hpp>
+
+namespace moepar {
+
+//! View of rows x columns elements, row-major and without gaps; does not own them. An aggregate, so that it can be
+//! passed to a GPU kernel. Without memory (`data == nullptr`) it still has its shape: that is what a counting rank
+//! works with.
+template <class Element> struct Matrix {
+  Element* data = nullptr;
+  Index rows = 0;
+  Index columns = 0;
+
+  [[nodiscard]] constexpr Index size() const { return rows * columns; }
+  [[nodiscard]] constexpr Element* row(Index index) const { return data + index * columns; }
+  constexpr operator Matrix<const Element>() const { return {data, rows, columns}; }
+};
+
+}  // namespace moepar
