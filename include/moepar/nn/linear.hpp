@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <moepar/core/index.hpp>
+#include <moepar/core/rules.hpp>
+#include <moepar/nn/module.hpp>
+#include <moepar/tensor/matrix.hpp>
+#include <moepar/tensor/parameter.hpp>
+#include <moepar/topology/facts.hpp>
+
+namespace moepar {
+
+//! y = x W^T without bias: rows of Inputs elements to rows of Outputs elements. W is Outputs x Inputs.
+template <Index Inputs, Index Outputs> struct Linear {
+  static constexpr bool valid = require_sizes_are_positive<Inputs, Outputs>();
+  static_assert(detail::checked<valid>);
+  static constexpr ModuleFacts facts{.hidden = Inputs == Outputs ? Inputs : 0};
+
+  Parameter weight{Outputs, Inputs};
+
+  template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
+    walk("weight", self.weight);
+  }
+
+  template <class Element> struct Record {
+    Matrix<const Element> input{};
+  };
+
+  //! input: rows x Inputs, must live until backward; output: rows x Outputs.
+  template <class Rank, class Element = typename Rank::Element>
+  constexpr void forward(Rank& rank, Matrix<const Element> input, Matrix<Element> output,
+                         Record<Element>& record) const {
+    record.input = input;
+    rank.device().multiply(input, rank.weights(weight), output);
+  }
+
+  //! Sets input_gradient, adds to the gradient of `weight`.
+  template <class Rank, class Element = typename Rank::Element>
+  constexpr void backward(Rank& rank, Matrix<const Element> output_gradient, Matrix<Element> input_gradient,
+                          const Record<Element>& record) const {
+    rank.device().multiply_transposed(output_gradient, rank.weights(weight), input_gradient);
+    rank.device().accumulate_outer(output_gradient, record.input, rank.gradient(weight));
+  }
+};
+
+}  // namespace moepar

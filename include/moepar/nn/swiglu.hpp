@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <moepar/core/index.hpp>
+#include <moepar/core/rules.hpp>
+#include <moepar/nn/module.hpp>
+#include <moepar/tensor/matrix.hpp>
+#include <moepar/tensor/parameter.hpp>
+#include <moepar/topology/facts.hpp>
+
+namespace moepar {
+
+//! Feed-forward W2 (silu(W1 x) * W3 x) without biases (Shazeer 2020): rows of Hidden elements to rows of Hidden
+//! elements.
+template <Index Hidden, Index Intermediate> struct SwiGlu {
+  static constexpr bool valid = require_sizes_are_positive<Hidden, Intermediate>();
+  static_assert(detail::checked<valid>);
+  static constexpr ModuleFacts facts{.hidden = Hidden};
+
+  Parameter gate{Intermediate, Hidden};
+  Parameter down{Hidden, Intermediate};
+  Parameter up{Intermediate, Hidden};
+
+  template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
+    walk("w1.weight", self.gate);
+    walk("w2.weight", self.down);
+    walk("w3.weight", self.up);
+  }
+
+  //! What backward needs of forward.
+  template <class Element> struct Record {
+    Matrix<const Element> input{};
+    Matrix<Element> gate{}, up{}, product{};
+  };
+
+  //! input, output: rows x Hidden. input must live until backward; the record's own memory is taken from the arena.
+  template <class Rank, class Element = typename Rank::Element>
+  constexpr void forward(Rank& rank, Matrix<const Element> input, Matrix<Element> output,
+                         Record<Element>& record) const {
+    const auto w1 = rank.weights(gate), w2 = rank.weights(down), w3 = rank.weights(up);
+    record = {.input = input,
+              .gate = rank.arena().template take<Element>(input.rows, w1.rows),
+              .up = rank.arena().template take<Element>(input.rows, w3.rows),
+              .product = rank.arena().template take<Element>(input.rows, w1.rows)};
+    rank.device().multiply(input, w1, record.gate);
+    rank.device().multiply(input, w3, record.up);
+    rank.device().swiglu(record.gate, record.up, record.product);
+    rank.device().multiply(record.product, w2, output);
+  }
+
+  //! Sets input_gradient, adds to the gradients of the three matrices. Its own memory is released again.
+  template <class Rank, class Element = typename Rank::Element>
+  constexpr void backward(Rank& rank, Matrix<const Element> output_gradient, Matrix<Element> input_gradient,
+                          const Record<Element>& record) const {
+    auto& device = rank.device();
+    auto& arena = rank.arena();
+    const Index mark = arena.mark();
+    const auto product_gradient = arena.template take<Element>(record.product.rows, record.product.columns);
+    const auto gate_gradient = arena.template take<Element>(record.gate.rows, record.gate.columns);
+    const auto up_gradient = arena.template take<Element>(record.up.rows, record.up.columns);
+    device.multiply_transposed(output_gradient, rank.weights(down), product_gradient);
+    device.accumulate_outer(output_gradient, record.product, rank.gradient(down));
+    device.swiglu_backward(record.gate, record.up, product_gradient, gate_gradient, up_gradient);
+    device.multiply_transposed(gate_gradient, rank.weights(gate), input_gradient);
+    device.multiply_transposed_onto(up_gradient, rank.weights(up), input_gradient);
+    device.accumulate_outer(gate_gradient, record.input, rank.gradient(gate));
+    device.accumulate_outer(up_gradient, record.input, rank.gradient(up));
+    arena.release(mark);
+  }
+};
+
+}  // namespace moepar

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <concepts>
+#include <moepar/core/index.hpp>
+#include <moepar/nn/path.hpp>
+#include <moepar/tensor/parameter.hpp>
+#include <type_traits>
+
+namespace moepar {
+
+//! Visits every parameter of a module in the order of its list. A module lists its members once:
+//!
+//!   template <class Self, class Walker>
+//!   static constexpr void members(Self& self, Walker& walk) {
+//!     walk("weight", self.weight);   // a Parameter
+//!     walk("norm", self.norm);       // a child module
+//!   }
+//!
+//! Initialisation, checkpoint names, optimizer, plan and gradient reduction are visitors of this one walk. `Self` is
+//! const for a const module. Visitor: called as visit(const Site&, Parameter&), in constant expressions or not.
+template <class Visitor> class Walk {
+ public:
+  constexpr explicit Walk(Visitor& visit) : visit_{visit} {}
+
+  //! A member with a name of its own.
+  template <class Member> constexpr void operator()(const char* name, Member& member) {
+    site_.path.push(name);
+    through(member);
+    site_.path.pop();
+  }
+
+  //! A member that adds nothing to the name: what a wrapper wraps.
+  template <class Member> constexpr void through(Member& member) {
+    if constexpr (std::same_as<std::remove_const_t<Member>, Parameter>)
+      visit_(static_cast<const Site&>(site_), member);
+    else
+      Member::members(member, *this);
+  }
+
+  //! An array of modules, named name.0, name.1, ...
+  template <class Array> constexpr void each(const char* name, Array& array) {
+    site_.path.push(name);
+    Index index = 0;
+    for (auto& member : array) {
+      site_.path.push(index++);
+      through(member);
+      site_.path.pop();
+    }
+    site_.path.pop();
+  }
+
+  //! One module that stands for `copies` experts: each of its parameters is a stack of them.
+  template <class Member> constexpr void stacked(const char* name, Index copies, Member& member) {
+    const Site outside = site_;
+    site_.path.push(name);
+    site_.kind = Kind::expert;
+    site_.copies = copies;
+    site_.copies_at = site_.path.depth();
+    through(member);
+    site_ = outside;
+  }
+
+  //! A member behind a router: of the experts inside, a token uses top_k.
+  template <class Member> constexpr void routed(Index top_k, Member& member) {
+    const Index outside = site_.top_k;
+    site_.top_k = top_k;
+    through(member);
+    site_.top_k = outside;
+  }
+
+  //! A member whose parameters are sharded.
+  template <class Member> constexpr void sharded(Member& member) {
+    const bool outside = site_.sharded;
+    site_.sharded = true;
+    through(member);
+    site_.sharded = outside;
+  }
+
+ private:
+  Visitor& visit_;
+  Site site_{};
+};
+
+//! Calls visit(const Site&, Parameter&) for every parameter of `module_`, in registration order.
+template <class Module, class Visitor> constexpr void for_each_parameter(Module& module_, Visitor&& visit) {
+  Walk<std::remove_reference_t<Visitor>> walk{visit};
+  walk.through(module_);
+}
+
+//! Gives each parameter its place in one flat storage (copies of a stack lie behind one another). Returns the elements.
+template <class Module> constexpr Index bind_parameters(Module& module_) {
+  Index elements = 0;
+  for_each_parameter(module_, [&](const Site& site, Parameter& parameter) {
+    parameter.offset = elements;
+    elements += site.copies * parameter.size();
+  });
+  return elements;
+}
+
+}  // namespace moepar
