@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <moepar/nn/module.hpp>
+#include <moepar/topology/facts.hpp>
+
+namespace moepar {
+
+//! Keeps only the input of Module between forward and backward, and computes the rest again (Chen et al. 2016).
+template <class Module> struct Recompute {
+  static constexpr bool valid = [] {
+    if constexpr (!children_intact<Module>())
+      return false;
+    else
+      return require_module<Module>();
+  }();
+  static_assert(detail::checked<valid>);
+  static constexpr ModuleFacts facts = [] {
+    ModuleFacts all = facts_of<Module>();
+    all.recomputed_columns = all.routed_columns;
+    return all;
+  }();
+
+  Module inner{};
+
+  template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
+    walk.through(self.inner);
+  }
+};
+
+}  // namespace moepar
