@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <array>
+#include <cstddef>
+#include <moepar/core/error.hpp>
+#include <moepar/core/index.hpp>
+#include <moepar/nn/walk.hpp>
+#include <moepar/topology/layout.hpp>
+
+namespace moepar {
+
+//! Numbers of parameters. active: those that one token uses (of the experts of a layer, TopK).
+struct ParameterCount {
+  Index dense = 0;
+  Index expert = 0;
+  Index active = 0;
+  [[nodiscard]] constexpr Index total() const { return dense + expert; }
+  friend constexpr bool operator==(const ParameterCount&, const ParameterCount&) = default;
+};
+
+//! The parameters of a model as a short list of distinct shapes: what the arithmetic of a plan needs, whether the model
+//! is a type or a set of numbers that only the run knows.
+class Census {
+ public:
+  static constexpr std::size_t capacity = 64;
+
+  struct Entry {
+    Kind kind = Kind::dense;
+    bool sharded = false;
+    Index elements = 0;  //!< of one tensor
+    Index copies = 1;    //!< tensors behind one another: the experts of a layer
+    Index active = 1;    //!< copies that one token uses
+    Index count = 0;     //!< parameters of the model that look so
+
+    [[nodiscard]] constexpr bool same_shape(const Entry& other) const {
+      return kind == other.kind && sharded == other.sharded && elements == other.elements && copies == other.copies &&
+             active == other.active;
+    }
+  };
+
+  constexpr void add(const Entry& entry) {
+    for (std::size_t i = 0; i < size_; ++i) {
+      if (entries_[i].same_shape(entry)) {
+        entries_[i].count += entry.count;
+        return;
+      }
+    }
+    if (size_ == capacity)
+      throw Error{"moepar::Census: a model has more than 64 distinct parameter shapes. Fix: plan it in parts."};
+    entries_[size_++] = entry;
+  }
+
+  [[nodiscard]] constexpr const Entry* begin() const { return entries_.data(); }
+  [[nodiscard]] constexpr const Entry* end() const { return entries_.data() + size_; }
+
+  [[nodiscard]] constexpr ParameterCount parameters() const {
+    ParameterCount sum;
+    for (const Entry& entry : *this) {
+      (entry.kind == Kind::expert ? sum.expert : sum.dense) += entry.count * entry.copies * entry.elements;
+      sum.active += entry.count * entry.active * entry.elements;
+    }
+    return sum;
+  }
+
+ private:
+  std::array<Entry, capacity> entries_{};
+  std::size_t size_ = 0;
+};
+
+//! The census of a model type: one walk over its parameters.
+template <class Model> constexpr Census census_of() {
+  Census census;
+  const Model model{};
+  for_each_parameter(model, [&](const Site& site, const Parameter& parameter) {
+    census.add({.kind = site.kind,
+                .sharded = site.sharded,
+                .elements = parameter.size(),
+                .copies = site.copies,
+                .active = site.active(),
+                .count = 1});
+  });
+  return census;
+}
+
+}  // namespace moepar
