@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Things that are no module, no world, or of no size.
+#include <moepar/moe.hpp>
+
+namespace mp = moepar;
+
+struct Experts : mp::ExpertParallel<mp::Experts<mp::SwiGlu<64, 128>, 8>, 2> {};
+struct MoeLayer : mp::Moe<mp::Router<mp::TopKSoftmax, 2>, Experts> {};
+struct Block : mp::TransformerBlock<mp::Attention<64, 8, 2>, MoeLayer> {};
+struct NoModule {};
+struct Settled : mp::HybridShard<mp::CausalLm<320, mp::Repeat<Block, 4>>, 2> {};
+
+#if MOEPAR_CASE == 1
+// expected-error-1 {{moepar: this place takes a module.}}
+using Job = mp::Deployment<NoModule, mp::World<8>>;
+#elif MOEPAR_CASE == 2
+// expected-error-2 {{moepar: this place takes a module.}}
+using Job = mp::Deployment<mp::HybridShard<mp::CausalLm<320, mp::Repeat<mp::Recompute<NoModule>, 4>>, 2>, mp::World<8>>;
+#elif MOEPAR_CASE == 3
+// expected-error-3 {{moepar: this place takes a module.}}
+using Job = mp::Deployment<mp::HybridShard<NoModule, 2>, mp::World<8>>;
+#elif MOEPAR_CASE == 4
+// expected-error-4 {{moepar: this place takes a module.}}
+struct Layer : mp::Moe<mp::Router<mp::TopKSoftmax, 2>, mp::ExpertParallel<mp::Experts<NoModule, 8>, 2>> {};
+using Job = mp::Deployment<mp::TransformerBlock<mp::Attention<64, 8, 2>, Layer>, mp::World<8>>;
+#elif MOEPAR_CASE == 5
+// expected-error-5 {{moepar::Deployment: the second argument is the world.}}
+using Job = mp::Deployment<Settled, NoModule>;
+#elif MOEPAR_CASE == 6
+// No layers.
+// expected-error-6 {{moepar: every size of a module must be at least 1.}}
+// expected-number-6 {{Sizes = {0}}}
+using Job = mp::Deployment<mp::HybridShard<mp::CausalLm<320, mp::Repeat<Block, 0>>, 2>, mp::World<8>>;
+#elif MOEPAR_CASE == 7
+// No experts.
+// expected-error-7 {{moepar: every size of a module must be at least 1.}}
+// expected-number-7 {{Sizes = {0}}}
+struct Layer : mp::Moe<mp::Router<mp::TopKSoftmax, 2>, mp::ExpertParallel<mp::Experts<mp::SwiGlu<64, 128>, 0>, 2>> {};
+using Job = mp::Deployment<mp::TransformerBlock<mp::Attention<64, 8, 2>, Layer>, mp::World<8>>;
+#elif MOEPAR_CASE == 8
+// No vocabulary.
+// expected-error-8 {{moepar: every size of a module must be at least 1.}}
+// expected-number-8 {{Sizes = {-1, 64}}}
+using Job = mp::Deployment<mp::CausalLm<-1, mp::Repeat<Block, 4>>, mp::World<8>>;
+#elif MOEPAR_CASE == 9
+// expected-error-9 {{moepar: every size of a module must be at least 1.}}
+// expected-number-9 {{Sizes = {64, 0}}}
+using Job = mp::Deployment<mp::HybridShard<mp::SwiGlu<64, 0>, 2>, mp::World<8>>;
+#else
+using Job = mp::Deployment<Settled, mp::World<8>>;
+#endif
+
+static_assert(Job::memory({.sequences = 4, .length = 512}).bytes_per_rank >= 0);
+static_assert(Job::parameters().total() >= 0);
