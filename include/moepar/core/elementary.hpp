@@ -14,8 +14,9 @@ namespace moepar {
 //! 1 / (1 + e^-x), error 2.5 ulp. 0 at -infinity, 1 at infinity.
 [[nodiscard]] inline float sigmoid(float x) { return 1.0f / (1.0f + exp32(-x)); }
 
-//! x sigmoid(x), error 2.9 ulp; also called swish. The result is a product: to add it to something, write std::fma(x,
-//! sigmoid(x), sum) or store it first, since a compiler that contracts may otherwise skip its rounding.
+//! x sigmoid(x), error 2.9 ulp, NaN at -infinity; also called swish. The result is a product: to add it to something,
+//! write std::fma(x, sigmoid(x), sum) or store it first, since a compiler that contracts may otherwise skip its
+//! rounding.
 [[nodiscard]] inline float silu(float x) { return x * sigmoid(x); }
 
 //! 1 - 2 / (1 + e^2x). Absolute error 1.8e-7; near 0, where the result is small, that is not a small relative error.

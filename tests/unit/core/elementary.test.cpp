@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 namespace {
@@ -177,6 +178,51 @@ TEST_CASE("sigmoid, tanh, silu: accuracy and limits") {
   CHECK(moepar::rsqrt(4) == 0.5f);
   CHECK(bits(moepar::rsqrt(2)) == bits(1 / std::sqrt(2.0f)));
 }
+
+//! Every function over a row, as a loop that compilers vectorise, and element by element as they do not.
+struct Outputs {
+  float exp32[1004], sigmoid[1004], silu[1004], tanh[1004];  // 1003 and one so that no padding follows
+  double exp64[1003], log64[1003];
+  bool operator==(const Outputs& other) const { return std::memcmp(this, &other, sizeof(Outputs)) == 0; }  // bits
+};
+[[gnu::always_inline]] inline void evaluate(const float* x, int count, Outputs& out) {
+  for (int i = 0; i < count; ++i) out.exp32[i] = exp32(x[i]);
+  for (int i = 0; i < count; ++i) out.sigmoid[i] = moepar::sigmoid(x[i]);
+  for (int i = 0; i < count; ++i) out.silu[i] = moepar::silu(x[i]);
+  for (int i = 0; i < count; ++i) out.tanh[i] = moepar::tanh(x[i]);
+  for (int i = 0; i < count; ++i) out.exp64[i] = exp64(8.0 * static_cast<double>(x[i]));
+  for (int i = 0; i < count; ++i) out.log64[i] = log64(std::fabs(static_cast<double>(x[i])));
+}
+[[gnu::noinline]] void evaluate_portable(const float* x, int count, Outputs& out) { evaluate(x, count, out); }
+#if defined(__x86_64__)
+[[gnu::noinline, gnu::target("avx2,fma")]] void evaluate_avx2(const float* x, int count, Outputs& out) {
+  evaluate(x, count, out);
+}
+[[gnu::noinline, gnu::target("avx512f,avx512dq,avx512vl,fma")]] void evaluate_avx512(const float* x, int count,
+                                                                                     Outputs& out) {
+  evaluate(x, count, out);
+}
+
+TEST_CASE("loops have the same bits on every instruction path, bodies and tails") {
+  static float x[1003];
+  static Outputs portable, vector;
+  for (int i = 0; i < 1003; ++i) x[i] = (static_cast<float>(i) - 501.3f) * (i % 7 == 0 ? 0.21f : 0.013f);
+  x[3] = 1e-41f, x[4] = infinity32, x[5] = -3e38f, x[6] = 0;
+  for (const int count : {1003, 31, 1}) {
+    portable = vector = {};
+    evaluate_portable(x, count, portable);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+      evaluate_avx2(x, count, vector);
+      CHECK(portable == vector);
+    }
+    if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+      vector = {};
+      evaluate_avx512(x, count, vector);
+      CHECK(portable == vector);
+    }
+  }
+}
+#endif
 
 TEST_CASE("log_sum_exp: the maximum carries the scale") {
   CHECK(moepar::log_sum_exp(1000, 1) == 1000);
