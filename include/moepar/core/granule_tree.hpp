@@ -121,6 +121,29 @@ class GranuleTree {
     return node(both) == both && left(both.count()) == first.count();
   }
 
+  //! Walks from the root to the node `node` and writes into first_of the first granules of those ancestors, outermost
+  //! first, that end where it ends: each is a right child's parent, all that may close once `node` is there. Returns
+  //! their number, or -1 if there is no such node. This is what pushing a part needs to know, in one walk.
+  constexpr Index closing_ancestors(GranuleRange node, Index (&first_of)[max_depth]) const {
+    require_range(node);
+    GranuleRange at{0, granules()};
+    Index count = 0;
+    for (Index level = 0; at != node;) {
+      if (at.count() == 1) return -1;
+      const Index middle = at.first + left_from(at.count(), level);
+      if (node.first >= middle) {
+        first_of[count++] = at.first;
+        at.first = middle;
+      } else if (node.last <= middle) {
+        count = 0;
+        at.last = middle;
+      } else {
+        return -1;
+      }
+    }
+    return count;
+  }
+
   //! How many merges follow when granule `granule` was pushed, all granules from `first` on having been pushed before:
   //! the nodes that end at this granule and begin at `first` or later.
   [[nodiscard]] constexpr Index merges_after(Index granule, Index first = 0) const {

@@ -58,9 +58,16 @@ template <class Value, class Add = AddInto> class PartStack {
 
   //! Appends a part and merges. Throws Error if it is no node of the tree, or does not lie behind the parts before it.
   constexpr void push(Part<Value> part) {
-    if (!tree_.is_node(part.granules)) detail::throw_part_no_node(part.granules, tree_.granules());
+    Index first_of[GranuleTree::max_depth] = {};
+    Index closing = tree_.closing_ancestors(part.granules, first_of);
+    if (closing < 0) detail::throw_part_no_node(part.granules, tree_.granules());
     append(std::move(part));
-    while (count_ > 1 && tree_.siblings(part_[count_ - 2].granules, part_[count_ - 1].granules)) merge();
+    for (; closing > 0 && count_ > 1;
+         --closing) {  // the parent is there as soon as the part before it is the left child
+      const GranuleRange before = part_[count_ - 2].granules;
+      if (before.first != first_of[closing - 1] || before.last != part_[count_ - 1].granules.first) break;
+      merge();
+    }
   }
   constexpr void push(GranuleRange granules, Value value) { push(Part<Value>{granules, std::move(value)}); }
 
