@@ -51,12 +51,12 @@ struct ArithmeticFault {
   if (std::bit_cast<std::uint32_t>(flushed) == 0) return {"subnormal results are flushed to zero (FTZ)", state};
   const float widened = subnormal * 0x1p30f;
   if (std::bit_cast<std::uint32_t>(widened) == 0) return {"subnormal operands are read as zero (DAZ)", state};
-  const float zero = negative_zero + 0.0f;
-  if (std::bit_cast<std::uint32_t>(zero) != 0) return {"-0.0f + 0.0f is not +0.0f (signed zeros are off)", flags};
   const float sum_two_loads = (large + one) + minus_large;
   const float copy = large, addend = one;
   const float sum_one_load = (copy + addend) - copy;
   if (sum_two_loads != 0.0f || sum_one_load != 0.0f) return {"(2^24 + 1) - 2^24 is not 0 (sums are reordered)", flags};
+  const float zero = negative_zero + 0.0f;
+  if (std::bit_cast<std::uint32_t>(zero) != 0) return {"-0.0f + 0.0f is not +0.0f (signed zeros are off)", flags};
   const float quotient = five / 3.0f;
   if (quotient != 0x1.aaaaaap0f) return {"5.0f / 3.0f is not rounded once (division by reciprocals)", flags};
   const float root = std::sqrt(two);
