@@ -12,27 +12,27 @@ namespace moepar {
 class CountingDevice {
  public:
   template <class Element>
-  constexpr void multiply(Matrix<const Element> input, Matrix<const Element> weight, Matrix<Element>) {
+  constexpr void multiply(ConstMatrix<Element> input, ConstMatrix<Element> weight, Matrix<Element>) {
     flops_ += 2 * input.rows * weight.size();
   }
   template <class Element>
-  constexpr void multiply_transposed(Matrix<const Element> output_gradient, Matrix<const Element> weight,
+  constexpr void multiply_transposed(ConstMatrix<Element> output_gradient, ConstMatrix<Element> weight,
                                      Matrix<Element>) {
     flops_ += 2 * output_gradient.rows * weight.size();
   }
   template <class Element>
-  constexpr void multiply_transposed_onto(Matrix<const Element> output_gradient, Matrix<const Element> weight,
+  constexpr void multiply_transposed_onto(ConstMatrix<Element> output_gradient, ConstMatrix<Element> weight,
                                           Matrix<Element>) {
     flops_ += 2 * output_gradient.rows * weight.size();
   }
   template <class Element>
-  constexpr void accumulate_outer(Matrix<const Element> output_gradient, Matrix<const Element>,
+  constexpr void accumulate_outer(ConstMatrix<Element> output_gradient, ConstMatrix<Element>,
                                   Matrix<Element> weight_gradient) {
     flops_ += 2 * output_gradient.rows * weight_gradient.size();
   }
-  template <class Element> constexpr void swiglu(Matrix<const Element>, Matrix<const Element>, Matrix<Element>) {}
+  template <class Element> constexpr void swiglu(ConstMatrix<Element>, ConstMatrix<Element>, Matrix<Element>) {}
   template <class Element>
-  constexpr void swiglu_backward(Matrix<const Element>, Matrix<const Element>, Matrix<const Element>, Matrix<Element>,
+  constexpr void swiglu_backward(ConstMatrix<Element>, ConstMatrix<Element>, ConstMatrix<Element>, Matrix<Element>,
                                  Matrix<Element>) {}
 
   [[nodiscard]] constexpr Index flops() const { return flops_; }

@@ -27,7 +27,7 @@ template <Index Inputs, Index Outputs> struct Linear {
 
   //! input: rows x Inputs, must live until backward; output: rows x Outputs.
   template <class Rank, class Element = typename Rank::Element>
-  constexpr void forward(Rank& rank, Matrix<const Element> input, Matrix<Element> output,
+  constexpr void forward(Rank& rank, ConstMatrix<Element> input, Matrix<Element> output,
                          Record<Element>& record) const {
     record.input = input;
     rank.device().multiply(input, rank.weights(weight), output);
@@ -35,7 +35,7 @@ template <Index Inputs, Index Outputs> struct Linear {
 
   //! Sets input_gradient, adds to the gradient of `weight`.
   template <class Rank, class Element = typename Rank::Element>
-  constexpr void backward(Rank& rank, Matrix<const Element> output_gradient, Matrix<Element> input_gradient,
+  constexpr void backward(Rank& rank, ConstMatrix<Element> output_gradient, Matrix<Element> input_gradient,
                           const Record<Element>& record) const {
     rank.device().multiply_transposed(output_gradient, rank.weights(weight), input_gradient);
     rank.device().accumulate_outer(output_gradient, record.input, rank.gradient(weight));

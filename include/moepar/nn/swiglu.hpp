@@ -34,7 +34,7 @@ template <Index Hidden, Index Intermediate> struct SwiGlu {
 
   //! input, output: rows x Hidden. input must live until backward; the record's own memory is taken from the arena.
   template <class Rank, class Element = typename Rank::Element>
-  constexpr void forward(Rank& rank, Matrix<const Element> input, Matrix<Element> output,
+  constexpr void forward(Rank& rank, ConstMatrix<Element> input, Matrix<Element> output,
                          Record<Element>& record) const {
     const auto w1 = rank.weights(gate), w2 = rank.weights(down), w3 = rank.weights(up);
     record = {.input = input,
@@ -49,7 +49,7 @@ template <Index Hidden, Index Intermediate> struct SwiGlu {
 
   //! Sets input_gradient, adds to the gradients of the three matrices. Its own memory is released again.
   template <class Rank, class Element = typename Rank::Element>
-  constexpr void backward(Rank& rank, Matrix<const Element> output_gradient, Matrix<Element> input_gradient,
+  constexpr void backward(Rank& rank, ConstMatrix<Element> output_gradient, Matrix<Element> input_gradient,
                           const Record<Element>& record) const {
     auto& device = rank.device();
     auto& arena = rank.arena();

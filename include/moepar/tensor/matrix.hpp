@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <moepar/core/index.hpp>
+#include <type_traits>
 
 namespace moepar {
 
@@ -16,5 +17,9 @@ template <class Element> struct Matrix {
   [[nodiscard]] constexpr Element* row(Index index) const { return data + index * columns; }
   constexpr operator Matrix<const Element>() const { return {data, rows, columns}; }
 };
+
+//! The same for reading, as a function's parameter: takes Matrix<Element> and Matrix<const Element> alike, because
+//! Element is then deduced from the matrix that the function writes.
+template <class Element> using ConstMatrix = std::type_identity_t<Matrix<const Element>>;
 
 }  // namespace moepar

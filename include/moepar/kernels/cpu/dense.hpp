@@ -11,7 +11,7 @@ namespace moepar::cpu {
 
 //! output[t, n] = sum over k of input[t, k] weight[n, k]
 template <class Element>
-void multiply(Matrix<const Element> input, Matrix<const Element> weight, Matrix<Element> output) {
+void multiply(ConstMatrix<Element> input, ConstMatrix<Element> weight, Matrix<Element> output) {
   for (Index t = 0; t < input.rows; ++t) {
     for (Index n = 0; n < weight.rows; ++n) {
       Element sum = 0;
@@ -24,7 +24,7 @@ void multiply(Matrix<const Element> input, Matrix<const Element> weight, Matrix<
 //! input_gradient[t, k] += sum over n of output_gradient[t, n] weight[n, k], one running sum that starts at what is
 //! there
 template <class Element>
-void multiply_transposed_onto(Matrix<const Element> output_gradient, Matrix<const Element> weight,
+void multiply_transposed_onto(ConstMatrix<Element> output_gradient, ConstMatrix<Element> weight,
                               Matrix<Element> input_gradient) {
   for (Index t = 0; t < output_gradient.rows; ++t)
     for (Index n = 0; n < weight.rows; ++n)
@@ -34,7 +34,7 @@ void multiply_transposed_onto(Matrix<const Element> output_gradient, Matrix<cons
 
 //! input_gradient[t, k] = sum over n of output_gradient[t, n] weight[n, k]
 template <class Element>
-void multiply_transposed(Matrix<const Element> output_gradient, Matrix<const Element> weight,
+void multiply_transposed(ConstMatrix<Element> output_gradient, ConstMatrix<Element> weight,
                          Matrix<Element> input_gradient) {
   for (Index i = 0; i < input_gradient.size(); ++i) input_gradient.data[i] = 0;
   multiply_transposed_onto(output_gradient, weight, input_gradient);
@@ -43,7 +43,7 @@ void multiply_transposed(Matrix<const Element> output_gradient, Matrix<const Ele
 //! weight_gradient[n, k] += sum over t of output_gradient[t, n] input[t, k], rows ascending: the leaf of one granule
 //! when weight_gradient starts at zero
 template <class Element>
-void accumulate_outer(Matrix<const Element> output_gradient, Matrix<const Element> input,
+void accumulate_outer(ConstMatrix<Element> output_gradient, ConstMatrix<Element> input,
                       Matrix<Element> weight_gradient) {
   for (Index t = 0; t < output_gradient.rows; ++t)
     for (Index n = 0; n < output_gradient.columns; ++n)
