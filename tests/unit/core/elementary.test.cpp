@@ -9,6 +9,8 @@
 #include <cstring>
 #include <limits>
 
+#include "moepar/core/hash.hpp"
+
 namespace {
 
 using moepar::exp32;
@@ -146,6 +148,32 @@ TEST_CASE("exp64, log64, sincos64: relative errors at most 1.4e-16 and 4.2e-16, 
   CHECK(exp_worst < 1.4e-16);
   CHECK(log_worst < 4.2e-16);
   CHECK(sincos_worst < 1.9e-16);
+}
+
+TEST_CASE("the bits of whole sweeps: a change of one coefficient or one order shows") {
+  const auto mix = [](std::uint64_t value) { return moepar::mix(value); };
+  std::uint64_t exp32_hash = 0, log64_hash = 0, exp64_hash = 0, sincos_hash = 0;
+  for (std::uint64_t pattern = 0; pattern < 0x100000000; pattern += 65521) {
+    const float x = std::bit_cast<float>(static_cast<std::uint32_t>(pattern));
+    if (x == x) exp32_hash += mix(mix(pattern) ^ bits(exp32(x)));
+  }
+  constexpr std::uint64_t stride = 0x00001fffffffffff / 3 * 97;
+  for (std::uint64_t pattern = 0x0010000000000000; pattern < 0x7ff0000000000000; pattern += stride)
+    log64_hash += mix(mix(pattern) ^ bits(log64(std::bit_cast<double>(pattern))));
+  for (int i = -300'000; i < 300'000; ++i) {
+    const std::uint64_t place = mix(static_cast<std::uint64_t>(i));
+    exp64_hash += mix(place ^ bits(exp64(i * 0x1p-8)));
+    const moepar::SineCosine value = sincos64(i * 0x1.804p+1);
+    sincos_hash += mix(place ^ bits(value.sine) ^ mix(bits(value.cosine)));
+  }
+  std::uint64_t log64_near_one = 0;  // where the exponent does not hide the series
+  for (std::uint64_t i = 0; i < 393'216; ++i)
+    log64_near_one += mix(mix(i) ^ bits(log64(0.5 + static_cast<double>(i) * 0x1p-18)));
+  CHECK(log64_near_one == 0x706c2bdf1c87bdcb);
+  CHECK(exp32_hash == 0xadbb02454d01cfa0);
+  CHECK(log64_hash == 0xcec2e9c5239597ca);
+  CHECK(exp64_hash == 0xc78f092008a7883d);
+  CHECK(sincos_hash == 0xa2944bb50f758e5f);
 }
 
 TEST_CASE("sigmoid, tanh, silu: accuracy and limits") {

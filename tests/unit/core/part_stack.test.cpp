@@ -234,7 +234,11 @@ TEST_CASE("wrong orders, foreign parts and sums that do not close are refused") 
   CHECK_THROWS_WITH_AS(stack.push({4, 6}, 1.0f), Contains("[4, 6) are no node of the tree over 6"), Error);
   stack.push({5, 6}, 1.0f);  // a gap is found at the end
   CHECK_THROWS_WITH_AS(stack.finish(), Contains("it left [2, 3) [5, 6)"), Error);
-  CHECK(stack.parts().size() == 2);  // a refused call changes nothing
+  CHECK(stack.parts().size() == 2);      // a refused call changes nothing
+  PartStack<float> gap{GranuleTree{3}};  // 0 begins where the node [0, 3) does, but is not its left child
+  gap.push({0, 1}, 1.0f);
+  gap.push({2, 3}, 1.0f);
+  CHECK(gap.parts().size() == 2);
   stack.clear();
   for (Index granule = 3; granule < 6; ++granule) stack.push({granule, granule + 1}, 1.0f);
   CHECK_THROWS_AS(stack.finish(), Error);           // one part, but not the root

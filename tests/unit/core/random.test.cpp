@@ -34,6 +34,11 @@ static_assert(moepar::random_block(key, 0, 0) == RandomBlock{{0xc7070298, 0x6477
 static_assert(moepar::random_word(key, 0, 4) == 0x0fe12b63);
 static_assert(moepar::random_word(key, 0, far) == 0x855f9e16);
 static_assert(moepar::random_word(key, 7, 5) == 0xda12813d);
+// The counter takes all 64 bits of the block and of the step.
+static_assert(moepar::random_block({1, 2}, (Index{3} << 32) + 4, (Index{5} << 32) + 6) ==
+              moepar::philox4x32({{6, 5, 4, 3}}, {1, 2}));
+static_assert(moepar::random_word({1, 2}, 0, (Index{1} << 34) + 2) ==
+              moepar::philox4x32({{0, 1, 0, 0}}, {1, 2}).word[2]);
 static_assert(moepar::uniform(0) == 0x1p-33 && moepar::uniform(0xffffffff) == 1.0 - 0x1p-33);
 
 std::uint64_t bits(double value) { return std::bit_cast<std::uint64_t>(value); }
@@ -44,6 +49,13 @@ TEST_CASE("normal: the vectors") {
   CHECK(bits(normal(0x10000000)) == 0xbff88bc1d141c23a);
   CHECK(bits(normal(0x7fffffff)) == 0xbdf40d932f59411c);
   CHECK(bits(normal(0x80000000)) == 0x3df40d932f59411c);
+}
+
+TEST_CASE("normal: the bits of a sweep over all words") {
+  std::uint64_t hash = 0;
+  for (std::uint64_t word = 0; word < 0x100000000; word += 65521)
+    hash += moepar::mix(moepar::mix(word) ^ bits(normal(static_cast<std::uint32_t>(word))));
+  CHECK(hash == 0x4acfaabd1f77d779);
 }
 
 TEST_CASE("initial values: the vectors, element 2^33 included") {
