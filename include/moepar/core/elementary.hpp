@@ -2,9 +2,9 @@
 #pragma once
 #include <cmath>
 
-#include "moepar/core/exponential.hpp"  // IWYU pragma: export
-#include "moepar/core/logarithm.hpp"    // IWYU pragma: export
-#include "moepar/core/sine_cosine.hpp"  // IWYU pragma: export
+#include <moepar/core/exponential.hpp>  // IWYU pragma: export
+#include <moepar/core/logarithm.hpp>    // IWYU pragma: export
+#include <moepar/core/sine_cosine.hpp>  // IWYU pragma: export
 
 // Functions of one float for activations and losses, made of exp32 and log64, so that they have the same bits with
 // every compiler, C library and vector width.

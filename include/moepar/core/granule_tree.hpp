@@ -7,8 +7,8 @@
 #include <span>
 #include <string>
 
-#include "moepar/core/error.hpp"
-#include "moepar/core/index.hpp"
+#include <moepar/core/error.hpp>
+#include <moepar/core/index.hpp>
 
 namespace moepar {
 

@@ -5,7 +5,7 @@
 #include <span>
 #include <string_view>
 
-#include "moepar/core/index.hpp"
+#include <moepar/core/index.hpp>
 
 namespace moepar {
 

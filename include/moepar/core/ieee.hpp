@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string>
 
-#include "moepar/core/error.hpp"
+#include <moepar/core/error.hpp>
 
 // Every result of this library has the same bits on every layout of ranks. A compiler that may reorder sums cannot give
 // that, so it is refused here where it leaves a macro, and by require_ieee_arithmetic() where it leaves none.

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "moepar/core/exponential.hpp"
+#include <moepar/core/exponential.hpp>
 
 namespace moepar {
 namespace detail {

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <span>
 
-#include "moepar/core/exponential.hpp"
-#include "moepar/core/index.hpp"
-#include "moepar/core/logarithm.hpp"
-#include "moepar/core/random.hpp"
+#include <moepar/core/exponential.hpp>
+#include <moepar/core/index.hpp>
+#include <moepar/core/logarithm.hpp>
+#include <moepar/core/random.hpp>
 
 namespace moepar {
 namespace detail {

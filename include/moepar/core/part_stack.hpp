@@ -6,9 +6,9 @@
 #include <string>
 #include <utility>
 
-#include "moepar/core/error.hpp"
-#include "moepar/core/granule_tree.hpp"
-#include "moepar/core/index.hpp"
+#include <moepar/core/error.hpp>
+#include <moepar/core/granule_tree.hpp>
+#include <moepar/core/index.hpp>
 
 namespace moepar {
 

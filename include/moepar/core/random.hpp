@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "moepar/core/hash.hpp"
-#include "moepar/core/index.hpp"
+#include <moepar/core/hash.hpp>
+#include <moepar/core/index.hpp>
 
 namespace moepar {
 

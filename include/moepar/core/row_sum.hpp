@@ -7,8 +7,8 @@
 #include <string>
 #include <type_traits>
 
-#include "moepar/core/error.hpp"
-#include "moepar/core/index.hpp"
+#include <moepar/core/error.hpp>
+#include <moepar/core/index.hpp>
 
 // Sums inside one row (norms, softmax, cross entropy, dot products). A sum's bits depend on its order, so the order is
 // fixed: 64 lanes, element i in lane i mod 64, then halving. Four AVX-512 or eight AVX2 accumulators are exactly this.

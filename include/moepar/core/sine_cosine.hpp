@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "moepar/core/error.hpp"
-#include "moepar/core/exponential.hpp"
+#include <moepar/core/error.hpp>
+#include <moepar/core/exponential.hpp>
 
 namespace moepar {
 
