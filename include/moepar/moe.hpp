@@ -12,6 +12,8 @@
 #include <moepar/core/hash.hpp>
 #include <moepar/core/ieee.hpp>
 #include <moepar/core/index.hpp>
+#include <moepar/core/normal.hpp>
+#include <moepar/core/part_stack.hpp>
 #include <moepar/core/predicates.hpp>
 #include <moepar/core/random.hpp>
 #include <moepar/core/row_sum.hpp>
