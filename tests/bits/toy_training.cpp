@@ -20,14 +20,14 @@
 #include <utility>
 #include <vector>
 
-#include "moepar/core/elementary.hpp"
-#include "moepar/core/granule_tree.hpp"
-#include "moepar/core/hash.hpp"
-#include "moepar/core/ieee.hpp"
-#include "moepar/core/normal.hpp"
-#include "moepar/core/part_stack.hpp"
-#include "moepar/core/random.hpp"
-#include "moepar/core/row_sum.hpp"
+#include <moepar/core/elementary.hpp>
+#include <moepar/core/granule_tree.hpp>
+#include <moepar/core/hash.hpp>
+#include <moepar/core/ieee.hpp>
+#include <moepar/core/normal.hpp>
+#include <moepar/core/part_stack.hpp>
+#include <moepar/core/random.hpp>
+#include <moepar/core/row_sum.hpp>
 
 namespace {
 

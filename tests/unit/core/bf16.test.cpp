@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "moepar/core/bf16.hpp"
+#include <moepar/core/bf16.hpp>
 
 #include <doctest/doctest.h>
 
@@ -10,7 +10,7 @@
 #include <immintrin.h>
 #endif
 
-#include "moepar/core/random.hpp"
+#include <moepar/core/random.hpp>
 
 namespace {
 

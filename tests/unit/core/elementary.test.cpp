@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "moepar/core/elementary.hpp"
+#include <moepar/core/elementary.hpp>
 
 #include <doctest/doctest.h>
 
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <limits>
 
-#include "moepar/core/hash.hpp"
+#include <moepar/core/hash.hpp>
 
 namespace {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "moepar/core/granule_tree.hpp"
+#include <moepar/core/granule_tree.hpp>
 
 #include <doctest/doctest.h>
 

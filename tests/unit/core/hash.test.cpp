@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "moepar/core/hash.hpp"
+#include <moepar/core/hash.hpp>
 
 #include <doctest/doctest.h>
 
 #include <limits>
 #include <span>
 
-#include "moepar/core/bf16.hpp"
+#include <moepar/core/bf16.hpp>
 
 namespace {
 

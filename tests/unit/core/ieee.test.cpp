@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "moepar/core/ieee.hpp"
+#include <moepar/core/ieee.hpp>
 
 #include <doctest/doctest.h>
 

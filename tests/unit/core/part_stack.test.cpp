@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "moepar/core/part_stack.hpp"
+#include <moepar/core/part_stack.hpp>
 
 #include <doctest/doctest.h>
 
@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "moepar/core/random.hpp"
+#include <moepar/core/random.hpp>
 
 namespace {
 

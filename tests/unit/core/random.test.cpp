@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "moepar/core/random.hpp"
+#include <moepar/core/random.hpp>
 
 #include <doctest/doctest.h>
 
@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "moepar/core/normal.hpp"
+#include <moepar/core/normal.hpp>
 
 namespace {
 

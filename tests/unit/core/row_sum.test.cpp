@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "moepar/core/row_sum.hpp"
+#include <moepar/core/row_sum.hpp>
 
 #include <doctest/doctest.h>
 
