@@ -40,6 +40,7 @@ using World = mp::World<8>;
 
 using Job = mp::Deployment<Model, World>;
 static_assert(Job::memory({.sequences = 4, .length = 512}).bytes_per_rank < 1'000'000'000);
+static_assert(Job::parameters().total() == 870'976);
 static_assert(Job::layout.expert_group(0).rank == 0);
 static_assert(Job::traffic({.sequences = 1, .length = 8}).total() >= 0);
 

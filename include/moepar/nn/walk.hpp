@@ -18,7 +18,8 @@ namespace moepar {
 //!
 //! Initialisation, checkpoint names, optimizer, plan and gradient reduction are visitors of this one walk. `Self` is
 //! const for a const module. Visitor: called as visit(const Site&, Parameter&), in constant expressions or not.
-template <class Visitor> class Walk {
+//! Tolerant: passes over members that are no modules. Only for models in which the compiler has already reported one.
+template <class Visitor, bool Tolerant = false> class Walk {
  public:
   constexpr explicit Walk(Visitor& visit) : visit_{visit} {}
 
@@ -33,7 +34,7 @@ template <class Visitor> class Walk {
   template <class Member> constexpr void through(Member& member) {
     if constexpr (std::same_as<std::remove_const_t<Member>, Parameter>)
       visit_(static_cast<const Site&>(site_), member);
-    else
+    else if constexpr (!Tolerant || requires { Member::members(member, *this); })
       Member::members(member, *this);
   }
 

@@ -67,18 +67,20 @@ class Census {
   std::size_t size_ = 0;
 };
 
-//! The census of a model type: one walk over its parameters.
-template <class Model> constexpr Census census_of() {
+//! The census of a model type: one walk over its parameters. Tolerant: as in Walk.
+template <class Model, bool Tolerant = false> constexpr Census census_of() {
   Census census;
   const Model model{};
-  for_each_parameter(model, [&](const Site& site, const Parameter& parameter) {
+  const auto add = [&](const Site& site, const Parameter& parameter) {
     census.add({.kind = site.kind,
                 .sharded = site.sharded,
                 .elements = parameter.size(),
                 .copies = site.copies,
                 .active = site.active(),
                 .count = 1});
-  });
+  };
+  Walk<decltype(add), Tolerant> walk{add};
+  walk.through(model);
   return census;
 }
 

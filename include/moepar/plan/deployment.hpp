@@ -70,8 +70,8 @@ template <class Model, class World> struct Deployment {
       return Layout{};
   }();
   static constexpr Census census = [] {
-    if constexpr (children_intact<Model>() && module_type<Model>)
-      return census_of<Model>();
+    if constexpr (module_type<Model>)
+      return census_of<Model, /*Tolerant=*/!children_intact<Model>()>();
     else
       return Census{};
   }();
