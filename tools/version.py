@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Compares every place that states the version: header, Meson, CITATION.cff, CHANGELOG.md, and what Meson generated.
+
+    tools/version.py ROOT [BUILD]
+"""
+import pathlib
+import re
+import sys
+
+root = pathlib.Path(sys.argv[1])
+
+
+def find(path, pattern):
+    match = re.search(pattern, path.read_text(), re.M | re.S)
+    return ".".join(match.groups()) if match else "none"
+
+
+places = {
+    "include/moepar/version.hpp": find(
+        root / "include/moepar/version.hpp", r"MAJOR (\d+).*?MINOR (\d+).*?PATCH (\d+)"
+    ),
+    "meson.build": find(root / "meson.build", r"^  version: '([^']*)'"),
+    "CITATION.cff": find(root / "CITATION.cff", r'^version: "?([^"\n]*)'),
+    "CHANGELOG.md": find(root / "CHANGELOG.md", r"^## \[([^\]]*)\]"),
+}
+if "version.hpp" not in (root / "CMakeLists.txt").read_text():
+    places["CMakeLists.txt (reads version.hpp)"] = "none"
+if len(sys.argv) > 2:
+    build = pathlib.Path(sys.argv[2])
+    generated = {"moepar.pc": r"^Version: (.*?)$", "moeparConfigVersion.cmake": r'PACKAGE_VERSION "([^"]*)"'}
+    for name, pattern in generated.items():
+        found = sorted(build.rglob(name))
+        places[name] = find(found[0], pattern) if found else "not generated"
+
+if len(set(places.values())) == 1:
+    print(f"{next(iter(places.values()))} in {len(places)} places")
+    sys.exit(0)
+for place, version in places.items():
+    print(f"{version:14} {place}")
+sys.exit(1)
