@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <moepar/core/rules.hpp>
 #include <moepar/nn/module.hpp>
 #include <moepar/topology/facts.hpp>
 
