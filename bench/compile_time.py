@@ -4,8 +4,8 @@
 
     bench/compile_time.py [--json FILE]
 
-Beside the programs of tests/budget stand an empty source and one that only includes moepar/moe.hpp. The limits are those
-the library promises for the programs; nothing fails here, since a clock belongs to a machine.
+Beside the programs of tests/budget stand an empty source and one that only includes moepar/moe.hpp. The limits are
+those the library promises for the programs; nothing fails here, since a clock belongs to a machine.
 """
 import json
 import os
@@ -60,10 +60,11 @@ def main():
                 times = [seconds(command(compiler, source)) for _ in range(RUNS)]
                 best = None if None in times else min(times)
                 limit = LIMITS.get(compiler.kind) if source.parent == budget else None
-                rows.append({"compiler": f"{compiler.name} {compiler.version}", "source": name, "seconds": best, "limit": limit})
+                title = f"{compiler.name} {compiler.version}"
+                rows.append({"compiler": title, "source": name, "seconds": best, "limit": limit})
                 shown = "failed" if best is None else f"{best:.2f}"
                 share = f"{limit:8.0f} {100 * best / limit:5.0f} %" if limit and best else ""
-                print(f"{rows[-1]['compiler']:20} {name:14} {shown:>8} {share}", flush=True)
+                print(f"{title:20} {name:14} {shown:>8} {share}", flush=True)
     if sys.argv[1:]:
         pathlib.Path(sys.argv[2]).write_text(json.dumps(rows, indent=2) + "\n")
     return 0

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts what a program costs to compile: the class and function templates that clang instantiates.
 
-    tests/budget.py           fails when a workload of tests/budget costs over 3 % more than tests/budget/budget.json says
+    tests/budget.py           fails when a workload costs over 3 % more than tests/budget/budget.json says
     tests/budget.py --write   records the counts as they are: a higher budget is a commit of its own, which says why
 
 NAME_large.cpp, a larger model on more ranks, must cost exactly what NAME.cpp costs. Counts belong to one clang and one
@@ -40,8 +40,11 @@ def count(clang, sources):
         if broken:
             print("\n".join(broken))
             return None
-        events = {name: json.loads(path.with_suffix(".json").read_text())["traceEvents"] for name, path in objects.items()}
-    return {name: sum(event["name"] in COUNTED for event in events[name]) for name in events}
+        counts = {}
+        for name, path in objects.items():
+            trace = json.loads(path.with_suffix(".json").read_text())
+            counts[name] = sum(event["name"] in COUNTED for event in trace["traceEvents"])
+        return counts
 
 
 def main():
@@ -63,7 +66,7 @@ def main():
     for name in counts:
         large = counts.get(f"{name}_large", counts[name])
         if large != counts[name]:
-            problems.append(f"{name}_large costs {large}, {name} {counts[name]}: the size of a model or world costs something")
+            problems.append(f"{name}_large costs {large}, {name} {counts[name]}: size has a cost")
     if sys.argv[1:]:
         BUDGET.write_text(json.dumps({**measured_with, "counts": counts}, indent=2) + "\n")
         budget = {}
@@ -76,13 +79,16 @@ def main():
             if counts[name] > allowed[name] * (1 + TOLERANCE):
                 problems.append(
                     f"{name} costs {counts[name]}, over 3 % more than its budget of {allowed[name]}. "
-                    "Fix: find what is instantiated anew, or run tests/budget.py --write and commit that alone with the reason"
+                    "Fix: find what is instantiated anew, or run tests/budget.py --write and commit that alone with why"
                 )
     for problem in problems:
         print(problem)
     shown = ", ".join(f"{name} {number}" for name, number in counts.items())
-    against = "recorded" if sys.argv[1:] else "within budget" if comparable else "pairs equal, the budget is of another compiler"
-    state = f"{len(problems)} problems" if problems else against
+    state = "within budget" if comparable else "pairs equal, the budget is of another compiler"
+    if sys.argv[1:]:
+        state = "recorded"
+    if problems:
+        state = f"{len(problems)} problems"
     print(f"instantiations, clang {clang.version}, {measured_with['standard library']}: {shown}: {state}")
     return 1 if problems else 0
 

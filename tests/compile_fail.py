@@ -29,7 +29,7 @@ def plain(text):
 
 
 def numbers_of_names(text):
-    """'long int Degree = 3; long int ...Sizes = {1, 2}' and 'Degree=3L, Sizes=<1L, 2L>' -> {'Degree=3', 'Sizes=1,2'}."""
+    """'long int Degree = 3; long int ...Sizes = {1, 2}' or 'Degree=3L, Sizes=<1L, 2L>' -> {'Degree=3', 'Sizes=1,2'}."""
     return {plain(f"{name}={value}") for name, value in re.findall(r"(\w+)\s*=\s*(\{[^}]*\}|<[^>]*>|-?\d+\w*)", text)}
 
 

@@ -71,7 +71,8 @@ def problem_of(name, bracket, target):
     if name in FREE:
         return f"<{target}>: version.hpp includes nothing"
     if upper != lower and lower not in MAY_INCLUDE.get(upper, set()):
-        return f"<{target}>: {upper} may include {', '.join(sorted(MAY_INCLUDE.get(upper, set()))) or 'nothing of ours'}"
+        allowed = ", ".join(sorted(MAY_INCLUDE.get(upper, set()))) or "nothing of ours"
+        return f"<{target}>: {upper} may include {allowed}"
     return None
 
 
@@ -103,7 +104,8 @@ def picture(graph):
     for level in sorted(set(LEVELS.values()), reverse=True):
         for name in (name for name in LEVELS if LEVELS[name] == level and count[name]):
             below = ", ".join(sorted(edges[name], key=list(LEVELS).index, reverse=True))
-            lines.append(f"{level}  {name:{width}} {count[name]:3}  {'-> ' + below if below else 'the standard library'}")
+            shown = f"-> {below}" if below else "the standard library"
+            lines.append(f"{level}  {name:{width}} {count[name]:3}  {shown}")
     return "\n".join(lines)
 
 
@@ -132,7 +134,8 @@ def main():
     for problem in problems:
         print(problem)
     edges = sum(map(len, graph.values()))
-    print(f"{len(names)} headers, {edges} includes: {f'{len(problems)} problems' if problems else 'all point downward'}")
+    verdict = f"{len(problems)} problems" if problems else "all point downward"
+    print(f"{len(names)} headers, {edges} includes: {verdict}")
     return 1 if problems else 0
 
 

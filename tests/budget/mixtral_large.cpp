@@ -7,8 +7,8 @@ using namespace mp::literals;
 
 // What Mixtral8x7B is, with 128 layers.
 template <mp::Index ExpertDegree, mp::Index ShardDegree, class Policy = mp::TopKSoftmax>
-struct Deep : mp::HybridShard<mp::CausalLm<32000, mp::Repeat<mp::Mixtral8x7BBlock<ExpertDegree, Policy>, 128>>,
-                              ShardDegree> {};
+struct Deep
+    : mp::HybridShard<mp::CausalLm<32000, mp::Repeat<mp::Mixtral8x7BBlock<ExpertDegree, Policy>, 128>>, ShardDegree> {};
 
 struct Model : Deep</*ExpertDegree=*/8, /*ShardDegree=*/64> {};
 
