@@ -57,8 +57,8 @@ template <class ElementType> class CountingRank {
   }
 
  private:
-  Arena arena_{};
-  CountingDevice device_{};
+  Arena arena_;
+  CountingDevice device_;
 };
 
 }  // namespace moepar

@@ -16,9 +16,7 @@ using Module = mp::SwiGlu<hidden, intermediate>;
 
 constexpr mp::RandomKey key = mp::random_key(7, "swiglu");
 
-double uniform(Index index) {
-  return mp::uniform(mp::random_word(key, 0, index)) - 0.5;
-}
+double uniform(Index index) { return mp::uniform(mp::random_word(key, 0, index)) - 0.5; }
 
 template <class Element> struct Pass {
   explicit Pass(Index rows)
