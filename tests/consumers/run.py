@@ -27,15 +27,18 @@ def tool(name):
 
 def run(*command, **options):
     print("$", *command, flush=True)
-    return subprocess.run([str(part) for part in command], check=True, **options)
+    # In a folder of its own: Meson asks cmake --system-information, which writes into the current one.
+    result = subprocess.run([str(part) for part in command], cwd=folder, stdout=subprocess.PIPE, text=True, **options)
+    if result.returncode != 0:
+        sys.exit(f"{result.stdout}\nexit {result.returncode}")
+    return result.stdout
 
 
 def copy_of_checkout(to):
     """What a user would have got: the files that git knows or would take; without git, all but build folders."""
-    listed = subprocess.run(
-        ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True
-    )
-    if listed.returncode == 0:
+    git = ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(git, capture_output=True) if shutil.which("git") else None
+    if listed and listed.returncode == 0:
         for name in filter(None, listed.stdout.decode().split("\0")):
             if (root / name).is_file():
                 (to / name).parent.mkdir(parents=True, exist_ok=True)
@@ -44,56 +47,58 @@ def copy_of_checkout(to):
         shutil.copytree(root, to, dirs_exist_ok=True, ignore=shutil.ignore_patterns("build*", ".venv", ".git"))
 
 
-def installed(folder):
+def installed():
     prefix = folder / "prefix"
     meson = tool("meson")
-    run(meson, "setup", folder / "build", root, f"--prefix={prefix}", *NOTHING_BUT_HEADERS, stdout=subprocess.DEVNULL)
-    run(meson, "install", "-C", folder / "build", stdout=subprocess.DEVNULL)
+    run(meson, "setup", folder / "build", root, f"--prefix={prefix}", *NOTHING_BUT_HEADERS)
+    run(meson, "install", "-C", folder / "build")
     return prefix
 
 
-def main(folder):
+def main():
     source = HERE / "consumer.cpp"
     program = folder / "consumer"
     os.environ["PATH"] = f"{os.environ['PATH']}{os.pathsep}{root / '.venv' / 'bin'}"  # ninja beside meson
+    os.environ.setdefault("CMAKE_GENERATOR", "Ninja")  # a machine that builds this project has ninja, maybe no make
     if kind == "copy":
         shutil.copytree(root / "include", folder / "include")
         run("g++", "-std=c++20", *STRICT, "-I", folder / "include", source, "-o", program, "-pthread")
     elif kind == "pkg-config":
         tool("pkg-config")
-        environment = {**os.environ, "PKG_CONFIG_PATH": str(installed(folder) / "share" / "pkgconfig")}
-        flags = run("pkg-config", "--cflags", "--libs", "moepar", env=environment, stdout=subprocess.PIPE).stdout
-        run("g++", "-std=c++20", *STRICT, source, "-o", program, *flags.decode().split())
+        environment = {**os.environ, "PKG_CONFIG_PATH": str(installed() / "share" / "pkgconfig")}
+        flags = run("pkg-config", "--cflags", "--libs", "moepar", env=environment)
+        run("g++", "-std=c++20", *STRICT, source, "-o", program, *flags.split())
     elif kind == "cmake-package":
         cmake = tool("cmake")
-        prefix = installed(folder)
+        prefix = installed()
         configure = [cmake, "-S", HERE / "cmake_package", f"-DCMAKE_PREFIX_PATH={prefix}"]
         for wrong in ("0.2", "99.0"):
             refused = subprocess.run([*map(str, configure), "-B", str(folder / wrong), f"-DWANTED={wrong}"], capture_output=True, text=True)
             if refused.returncode == 0 or "moepar" not in refused.stderr:
                 sys.exit(f"version {wrong} was not refused:\n{refused.stdout}{refused.stderr}")
-        run(*configure, "-B", folder / "cmake", stdout=subprocess.DEVNULL)
-        run(cmake, "--build", folder / "cmake", stdout=subprocess.DEVNULL)
+        run(*configure, "-B", folder / "cmake")
+        run(cmake, "--build", folder / "cmake")
         program = folder / "cmake" / "consumer"
     elif kind == "cmake-subdirectory":
         cmake = tool("cmake")
         shutil.copytree(HERE, folder / "project")
         copy_of_checkout(folder / "project" / "cmake_subdirectory" / "moepar")
-        run(cmake, "-S", folder / "project" / "cmake_subdirectory", "-B", folder / "cmake", stdout=subprocess.DEVNULL)
-        run(cmake, "--build", folder / "cmake", stdout=subprocess.DEVNULL)
+        run(cmake, "-S", folder / "project" / "cmake_subdirectory", "-B", folder / "cmake")
+        run(cmake, "--build", folder / "cmake")
         program = folder / "cmake" / "consumer"
     elif kind == "meson-subproject":
         meson = tool("meson")
         shutil.copytree(HERE / "meson_subproject", folder / "project")
         shutil.copy2(source, folder / "project")
         copy_of_checkout(folder / "project" / "subprojects" / "moepar")
-        run(meson, "setup", folder / "build", folder / "project", stdout=subprocess.DEVNULL)
-        run(meson, "compile", "-C", folder / "build", stdout=subprocess.DEVNULL)
+        run(meson, "setup", folder / "build", folder / "project")
+        run(meson, "compile", "-C", folder / "build")
         program = folder / "build" / "consumer"
     else:
         sys.exit(f"there is no kind '{kind}': {__doc__}")
-    run(program)
+    print(run(program))
 
 
 with tempfile.TemporaryDirectory(prefix="moepar-consumer-") as name:
-    main(pathlib.Path(name))
+    folder = pathlib.Path(name)
+    main()
