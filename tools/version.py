@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Compares every place that states the version: header, Meson, CITATION.cff, CHANGELOG.md, and what Meson generated.
+"""Compares every place that states the version: header, Meson, CMake, CITATION.cff, CHANGELOG.md, what Meson generated.
 
     tools/version.py ROOT [BUILD]
 """
@@ -8,7 +8,11 @@ import pathlib
 import re
 import sys
 
+if len(sys.argv) not in (2, 3):
+    sys.exit(__doc__)
 root = pathlib.Path(sys.argv[1])
+header = root / "include/moepar/version.hpp"
+cmake = root / "CMakeLists.txt"
 
 
 def find(path, pattern):
@@ -17,15 +21,14 @@ def find(path, pattern):
 
 
 places = {
-    "include/moepar/version.hpp": find(
-        root / "include/moepar/version.hpp", r"MAJOR (\d+).*?MINOR (\d+).*?PATCH (\d+)"
-    ),
+    "include/moepar/version.hpp": find(header, r"MAJOR (\d+).*?MINOR (\d+).*?PATCH (\d+)"),
     "meson.build": find(root / "meson.build", r"^  version: '([^']*)'"),
     "CITATION.cff": find(root / "CITATION.cff", r'^version: "?([^"\n]*)'),
     "CHANGELOG.md": find(root / "CHANGELOG.md", r"^## \[([^\]]*)\]"),
+    "CMakeLists.txt": find(cmake, r"^project\(moepar VERSION (\S+)"),
 }
-if "version.hpp" not in (root / "CMakeLists.txt").read_text():
-    places["CMakeLists.txt (reads version.hpp)"] = "none"
+if places["CMakeLists.txt"] == "${version}":  # read from the header by CMake's regular expression: try that one on it
+    places["CMakeLists.txt"] = find(header, find(cmake, r'^string\(REGEX REPLACE "([^"]*)"'))
 if len(sys.argv) > 2:
     build = pathlib.Path(sys.argv[2])
     generated = {"moepar.pc": r"^Version: (.*?)$", "moeparConfigVersion.cmake": r'PACKAGE_VERSION "([^"]*)"'}

@@ -3,18 +3,21 @@
 """Uses the library as a stranger would, from a folder outside the checkout, and runs the result.
 
     tests/consumers/run.py copy|pkg-config|cmake-package|cmake-subdirectory|meson-subproject ROOT
+
+Exits with 77 where a tool is missing. The environment may name the compiler (CXX) and Meson (MESON).
 """
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 
-kind, root = sys.argv[1], pathlib.Path(sys.argv[2]).resolve()
-HERE = pathlib.Path(__file__).resolve().parent
+KINDS = ("copy", "pkg-config", "cmake-package", "cmake-subdirectory", "meson-subproject")
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
-NOTHING_BUT_HEADERS = [f"-D{feature}=disabled" for feature in ("tests", "examples", "benchmarks", "mpi", "cuda", "nccl", "sentencepiece")]
+FEATURES = ("tests", "examples", "benchmarks", "mpi", "cuda", "nccl", "sentencepiece")
+NOTHING_BUT_HEADERS = [f"-D{feature}=disabled" for feature in FEATURES]
 
 
 def tool(name):
@@ -25,80 +28,111 @@ def tool(name):
     return found
 
 
-def run(*command, **options):
-    print("$", *command, flush=True)
-    # In a folder of its own: Meson asks cmake --system-information, which writes into the current one.
-    result = subprocess.run([str(part) for part in command], cwd=folder, stdout=subprocess.PIPE, text=True, **options)
-    if result.returncode != 0:
-        sys.exit(f"{result.stdout}\nexit {result.returncode}")
-    return result.stdout
+def meson_tool():
+    meson = tool(os.environ.get("MESON", "meson"))
+    os.environ["PATH"] += os.pathsep + str(pathlib.Path(meson).parent)  # a virtual environment has ninja beside it
+    tool("ninja")
+    return meson
+
+
+def compiler():
+    command = shlex.split(os.environ.get("CXX", "g++"))
+    tool(command[0])
+    return [*command, "-std=c++20", *STRICT]
+
+
+def run(*command):
+    """The text on standard output; on failure everything, since Meson writes its errors there too."""
+    words = [str(word) for word in command]
+    print("$", *words, flush=True)
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    if done.returncode != 0:
+        sys.exit(f"{done.stdout}{done.stderr}{words[0]} failed with {done.returncode}")
+    return done.stdout
 
 
 def copy_of_checkout(to):
     """What a user would have got: the files that git knows or would take; without git, all but build folders."""
-    git = ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(git, capture_output=True) if shutil.which("git") else None
-    if listed and listed.returncode == 0:
-        for name in filter(None, listed.stdout.decode().split("\0")):
-            if (root / name).is_file():
-                (to / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(root / name, to / name)
-    else:
-        shutil.copytree(root, to, dirs_exist_ok=True, ignore=shutil.ignore_patterns("build*", ".venv", ".git"))
+    if (root / ".git").exists() and shutil.which("git"):
+        listed = subprocess.run(
+            ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            stdout=subprocess.PIPE,
+        )
+        if listed.returncode == 0:
+            for name in filter(None, os.fsdecode(listed.stdout).split("\0")):
+                if (root / name).is_file():  # a deleted file stays listed until the next commit
+                    (to / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(root / name, to / name)
+            return
+
+    def unwanted(folder, names):
+        top = pathlib.Path(folder) == root
+        return [name for name in names if top and (name.startswith("build") or name in (".venv", ".git"))]
+
+    shutil.copytree(root, to, dirs_exist_ok=True, ignore=unwanted)
 
 
-def installed():
+def installed(meson, checkout, folder):
     prefix = folder / "prefix"
-    meson = tool("meson")
-    run(meson, "setup", folder / "build", root, f"--prefix={prefix}", *NOTHING_BUT_HEADERS)
+    run(meson, "setup", folder / "build", checkout, f"--prefix={prefix}", *NOTHING_BUT_HEADERS)
     run(meson, "install", "-C", folder / "build")
     return prefix
 
 
-def main():
-    source = HERE / "consumer.cpp"
-    program = folder / "consumer"
-    os.environ["PATH"] = f"{os.environ['PATH']}{os.pathsep}{root / '.venv' / 'bin'}"  # ninja beside meson
-    os.environ.setdefault("CMAKE_GENERATOR", "Ninja")  # a machine that builds this project has ninja, maybe no make
+def build_with_cmake(cmake, project, build, *options):
+    run(cmake, "-S", project, "-B", build, *options)
+    run(cmake, "--build", build)
+    return build / "consumer"
+
+
+def build_consumer(kind, folder):
+    """Builds in folder, reading nothing of the checkout but the copy; the path of the program."""
+    checkout, consumers = folder / "moepar", folder / "consumers"
+    program, source = folder / "consumer", consumers / "consumer.cpp"
+    shutil.copytree(pathlib.Path(__file__).resolve().parent, consumers)
     if kind == "copy":
-        shutil.copytree(root / "include", folder / "include")
-        run("g++", "-std=c++20", *STRICT, "-I", folder / "include", source, "-o", program, "-pthread")
+        command = compiler()
+        copy_of_checkout(checkout)
+        run(*command, "-I", checkout / "include", source, "-o", program, "-pthread")
     elif kind == "pkg-config":
-        tool("pkg-config")
-        environment = {**os.environ, "PKG_CONFIG_PATH": str(installed() / "share" / "pkgconfig")}
-        flags = run("pkg-config", "--cflags", "--libs", "moepar", env=environment)
-        run("g++", "-std=c++20", *STRICT, source, "-o", program, *flags.split())
+        command, pkg_config, meson = compiler(), tool("pkg-config"), meson_tool()
+        copy_of_checkout(checkout)
+        os.environ["PKG_CONFIG_PATH"] = str(installed(meson, checkout, folder) / "share" / "pkgconfig")
+        run(*command, source, "-o", program, *run(pkg_config, "--cflags", "--libs", "moepar").split())
     elif kind == "cmake-package":
-        cmake = tool("cmake")
-        prefix = installed()
-        configure = [cmake, "-S", HERE / "cmake_package", f"-DCMAKE_PREFIX_PATH={prefix}"]
+        cmake, meson = tool("cmake"), meson_tool()
+        copy_of_checkout(checkout)
+        prefix = installed(meson, checkout, folder)
+        shutil.rmtree(checkout)  # an installed package needs no checkout
+        project, where = consumers / "cmake_package", f"-DCMAKE_PREFIX_PATH={prefix}"
         for wrong in ("0.2", "99.0"):
-            refused = subprocess.run([*map(str, configure), "-B", str(folder / wrong), f"-DWANTED={wrong}"], capture_output=True, text=True)
-            if refused.returncode == 0 or "moepar" not in refused.stderr:
-                sys.exit(f"version {wrong} was not refused:\n{refused.stdout}{refused.stderr}")
-        run(*configure, "-B", folder / "cmake")
-        run(cmake, "--build", folder / "cmake")
-        program = folder / "cmake" / "consumer"
+            refused = subprocess.run(
+                [cmake, "-S", str(project), "-B", str(folder / wrong), where, f"-DWANTED={wrong}"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                universal_newlines=True,
+            )
+            # CMake lists what it found and did not accept; a package that is not found at all is another failure.
+            if refused.returncode == 0 or str(prefix / "share") not in refused.stdout:
+                sys.exit(f"version {wrong} was not refused for being wrong:\n{refused.stdout}")
+        program = build_with_cmake(cmake, project, folder / "cmake", where)
     elif kind == "cmake-subdirectory":
-        cmake = tool("cmake")
-        shutil.copytree(HERE, folder / "project")
-        copy_of_checkout(folder / "project" / "cmake_subdirectory" / "moepar")
-        run(cmake, "-S", folder / "project" / "cmake_subdirectory", "-B", folder / "cmake")
-        run(cmake, "--build", folder / "cmake")
-        program = folder / "cmake" / "consumer"
-    elif kind == "meson-subproject":
-        meson = tool("meson")
-        shutil.copytree(HERE / "meson_subproject", folder / "project")
-        shutil.copy2(source, folder / "project")
-        copy_of_checkout(folder / "project" / "subprojects" / "moepar")
-        run(meson, "setup", folder / "build", folder / "project")
+        cmake, project = tool("cmake"), consumers / "cmake_subdirectory"
+        copy_of_checkout(project / "moepar")
+        program = build_with_cmake(cmake, project, folder / "cmake")
+    else:
+        meson, project = meson_tool(), consumers / "meson_subproject"
+        shutil.copy2(source, project)
+        copy_of_checkout(project / "subprojects" / "moepar")
+        # Without the wrap mode, a moepar that is installed on the machine would be taken instead of this one.
+        run(meson, "setup", folder / "build", project, "--wrap-mode=forcefallback")
         run(meson, "compile", "-C", folder / "build")
         program = folder / "build" / "consumer"
-    else:
-        sys.exit(f"there is no kind '{kind}': {__doc__}")
-    print(run(program))
+    return program
 
 
+if len(sys.argv) != 3 or sys.argv[1] not in KINDS:
+    sys.exit(__doc__)
+root = pathlib.Path(sys.argv[2]).resolve()
 with tempfile.TemporaryDirectory(prefix="moepar-consumer-") as name:
-    folder = pathlib.Path(name)
-    main()
+    print(run(build_consumer(sys.argv[1], pathlib.Path(name).resolve())), end="")
