@@ -85,6 +85,21 @@ def build_with_cmake(cmake, project, build, *options):
     return build / "consumer"
 
 
+def build_with_package(cmake, project, prefix):
+    where = f"-DCMAKE_PREFIX_PATH={prefix}"
+    for wrong in ("0.2", "99.0"):
+        refused = subprocess.run(
+            [cmake, "-S", str(project), "-B", str(prefix / "refused" / wrong), where, f"-DWANTED={wrong}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+        )
+        # CMake lists what it found and did not accept; a package that is not found at all is another failure.
+        if refused.returncode == 0 or str(prefix / "share") not in refused.stdout:
+            sys.exit(f"version {wrong} was not refused for being wrong:\n{refused.stdout}")
+    return build_with_cmake(cmake, project, prefix / "consumer-build", where)
+
+
 def build_consumer(kind, folder):
     """Builds in folder, reading nothing of the checkout but the copy; the path of the program."""
     checkout, consumers = folder / "moepar", folder / "consumers"
@@ -102,20 +117,12 @@ def build_consumer(kind, folder):
     elif kind == "cmake-package":
         cmake, meson = tool("cmake"), meson_tool()
         copy_of_checkout(checkout)
-        prefix = installed(meson, checkout, folder)
+        by_meson, by_cmake = installed(meson, checkout, folder), folder / "prefix-cmake"
+        run(cmake, "-S", checkout, "-B", folder / "build-cmake", f"-DCMAKE_INSTALL_PREFIX={by_cmake}")
+        run(cmake, "--install", folder / "build-cmake")
         shutil.rmtree(checkout)  # an installed package needs no checkout
-        project, where = consumers / "cmake_package", f"-DCMAKE_PREFIX_PATH={prefix}"
-        for wrong in ("0.2", "99.0"):
-            refused = subprocess.run(
-                [cmake, "-S", str(project), "-B", str(folder / wrong), where, f"-DWANTED={wrong}"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                universal_newlines=True,
-            )
-            # CMake lists what it found and did not accept; a package that is not found at all is another failure.
-            if refused.returncode == 0 or str(prefix / "share") not in refused.stdout:
-                sys.exit(f"version {wrong} was not refused for being wrong:\n{refused.stdout}")
-        program = build_with_cmake(cmake, project, folder / "cmake", where)
+        run(build_with_package(cmake, consumers / "cmake_package", by_meson))
+        program = build_with_package(cmake, consumers / "cmake_package", by_cmake)
     elif kind == "cmake-subdirectory":
         cmake, project = tool("cmake"), consumers / "cmake_subdirectory"
         copy_of_checkout(project / "moepar")
