@@ -31,10 +31,14 @@ if places["CMakeLists.txt"] == "${version}":  # read from the header by CMake's 
     places["CMakeLists.txt"] = find(header, find(cmake, r'^string\(REGEX REPLACE "([^"]*)"'))
 if len(sys.argv) > 2:
     build = pathlib.Path(sys.argv[2])
+    if not build.is_dir():
+        sys.exit(f"there is no build folder {build}")
     generated = {"moepar.pc": r"^Version: (.*?)$", "moeparConfigVersion.cmake": r'PACKAGE_VERSION "([^"]*)"'}
     for name, pattern in generated.items():
-        found = sorted(build.rglob(name))
-        places[name] = find(found[0], pattern) if found else "not generated"
+        # Meson writes both into its private folder; without cmake on the machine it leaves the package out.
+        for path in (build / "meson-private" / name, build / name):
+            if path.is_file():
+                places[name] = find(path, pattern)
 
 if len(set(places.values())) == 1:
     print(f"{next(iter(places.values()))} in {len(places)} places")

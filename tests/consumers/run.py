@@ -21,11 +21,11 @@ NOTHING_BUT_HEADERS = [f"-D{feature}=disabled" for feature in FEATURES]
 
 
 def tool(name):
-    found = shutil.which(name) or shutil.which(name, path=str(root / ".venv" / "bin"))
+    found = shutil.which(name)
     if found is None:
         print(f"skipped: {name} is not installed")
         sys.exit(77)
-    return found
+    return os.path.abspath(found)  # commands run in another folder
 
 
 def meson_tool():
@@ -45,7 +45,10 @@ def run(*command):
     """The text on standard output; on failure everything, since Meson writes its errors there too."""
     words = [str(word) for word in command]
     print("$", *words, flush=True)
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    # In a folder of its own: Meson asks cmake --system-information, which writes into the current one.
+    done = subprocess.run(
+        words, cwd=working_folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True
+    )
     if done.returncode != 0:
         sys.exit(f"{done.stdout}{done.stderr}{words[0]} failed with {done.returncode}")
     return done.stdout
@@ -90,6 +93,7 @@ def build_with_package(cmake, project, prefix):
     for wrong in ("0.2", "99.0"):
         refused = subprocess.run(
             [cmake, "-S", str(project), "-B", str(prefix / "refused" / wrong), where, f"-DWANTED={wrong}"],
+            cwd=working_folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             universal_newlines=True,
@@ -141,5 +145,9 @@ def build_consumer(kind, folder):
 if len(sys.argv) != 3 or sys.argv[1] not in KINDS:
     sys.exit(__doc__)
 root = pathlib.Path(sys.argv[2]).resolve()
+os.environ["PATH"] += os.pathsep + str(root / ".venv" / "bin")  # ninja beside meson
+if shutil.which("ninja"):
+    os.environ.setdefault("CMAKE_GENERATOR", "Ninja")  # a machine that builds this project has ninja, maybe no make
 with tempfile.TemporaryDirectory(prefix="moepar-consumer-") as name:
-    print(run(build_consumer(sys.argv[1], pathlib.Path(name).resolve())), end="")
+    working_folder = pathlib.Path(name).resolve()
+    print(run(build_consumer(sys.argv[1], working_folder)), end="")
