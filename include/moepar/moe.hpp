@@ -4,6 +4,8 @@
 // The whole library as far as it needs nothing but the standard library.
 
 // IWYU pragma: begin_exports
+#include <moepar/comm/communicator.hpp>
+#include <moepar/comm/threads/thread_world.hpp>
 #include <moepar/core/bf16.hpp>
 #include <moepar/core/checks.hpp>
 #include <moepar/core/elementary.hpp>

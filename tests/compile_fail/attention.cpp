@@ -31,9 +31,13 @@ struct Block : mp::TransformerBlock<mp::Attention<32, 8, 2>, MoeLayer> {};
 // expected-error-5 {{moepar::TransformerBlock: the first argument is the attention.}}
 struct Block : mp::TransformerBlock<MoeLayer, mp::Attention<64, 8, 2>> {};
 #elif MOEPAR_CASE == 6
-// expected-error-6 {{moepar: every size of a module must be at least 1.}}
+// expected-error-6 {{moepar: every size of a module must be between 1 and 2^31.}}
 // expected-number-6 {{Sizes = {64, 0, 2}}}
 struct Block : mp::TransformerBlock<mp::Attention<64, 0, 2>, MoeLayer> {};
+#elif MOEPAR_CASE == 7
+// expected-error-7 {{moepar: every size of a module must be between 1 and 2^31.}}
+// expected-number-7 {{Sizes = {131072, 8589934592}}}
+struct Block : mp::TransformerBlock<mp::Attention<64, (1 << 16), (1 << 16), (1 << 17)>, MoeLayer> {};
 #else
 struct Block : mp::TransformerBlock<mp::Attention<64, 7, 7, /*HeadSize=*/16>, MoeLayer> {};
 #endif

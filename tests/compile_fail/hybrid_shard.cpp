@@ -41,15 +41,26 @@ using World = mp::World<8>;
 struct Model : mp::HybridShard<Inner<2>, 2, -3> {};
 using World = mp::World<8>;
 #elif MOEPAR_CASE == 6
-// expected-error-6 {{moepar::World: a world has at least one rank.}}
+// expected-error-6 {{moepar::World: a world has 1 to 2^24 ranks.}}
 // expected-number-6 {{WorldSize = 0}}
 struct Model : mp::HybridShard<Inner<2>, 2> {};
 using World = mp::World<0>;
 #elif MOEPAR_CASE == 7
-// expected-error-7 {{moepar::World: a world has at least one rank.}}
+// expected-error-7 {{moepar::World: a world has 1 to 2^24 ranks.}}
 // expected-number-7 {{WorldSize = -8}}
 struct Model : mp::HybridShard<Inner<2>, 0> {};
 using World = mp::World<-8>;
+#elif MOEPAR_CASE == 8
+// expected-error-8 {{moepar::World: a world has 1 to 2^24 ranks.}}
+// expected-number-8 {{WorldSize = 1099511627776}}
+struct Model : mp::HybridShard<Inner<2>, 0> {};
+using World = mp::World<(mp::Index{1} << 40)>;
+#elif MOEPAR_CASE == 9
+// A product that does not fit 64 bits.
+// expected-error-9 {{moepar::Deployment: expert degree times the shard degree of experts must divide the world size.}}
+// expected-number-9 {{ExpertShardDegree = 4611686018427387904}}
+struct Model : mp::HybridShard<Inner<4>, 2, (mp::Index{1} << 62)> {};
+using World = mp::World<8>;
 #else
 struct Model : mp::HybridShard<Inner<2>, 0, 4> {};
 using World = mp::World<8>;

@@ -28,24 +28,56 @@ using Job = mp::Deployment<mp::TransformerBlock<mp::Attention<64, 8, 2>, Layer>,
 using Job = mp::Deployment<Settled, NoModule>;
 #elif MOEPAR_CASE == 6
 // No layers.
-// expected-error-6 {{moepar: every size of a module must be at least 1.}}
+// expected-error-6 {{moepar: every size of a module must be between 1 and 2^31.}}
 // expected-number-6 {{Sizes = {0}}}
 using Job = mp::Deployment<mp::HybridShard<mp::CausalLm<320, mp::Repeat<Block, 0>>, 2>, mp::World<8>>;
 #elif MOEPAR_CASE == 7
 // No experts.
-// expected-error-7 {{moepar: every size of a module must be at least 1.}}
+// expected-error-7 {{moepar: every size of a module must be between 1 and 2^31.}}
 // expected-number-7 {{Sizes = {0}}}
 struct Layer : mp::Moe<mp::Router<mp::TopKSoftmax, 2>, mp::ExpertParallel<mp::Experts<mp::SwiGlu<64, 128>, 0>, 2>> {};
 using Job = mp::Deployment<mp::TransformerBlock<mp::Attention<64, 8, 2>, Layer>, mp::World<8>>;
 #elif MOEPAR_CASE == 8
 // No vocabulary.
-// expected-error-8 {{moepar: every size of a module must be at least 1.}}
-// expected-number-8 {{Sizes = {-1, 64}}}
+// expected-error-8 {{moepar: every size of a module must be between 1 and 2^31.}}
+// expected-number-8 {{Sizes = {-1}}}
 using Job = mp::Deployment<mp::CausalLm<-1, mp::Repeat<Block, 4>>, mp::World<8>>;
 #elif MOEPAR_CASE == 9
-// expected-error-9 {{moepar: every size of a module must be at least 1.}}
+// expected-error-9 {{moepar: every size of a module must be between 1 and 2^31.}}
 // expected-number-9 {{Sizes = {64, 0}}}
 using Job = mp::Deployment<mp::HybridShard<mp::SwiGlu<64, 0>, 2>, mp::World<8>>;
+#elif MOEPAR_CASE == 10
+// A size beyond every machine.
+// expected-error-10 {{moepar: every size of a module must be between 1 and 2^31.}}
+// expected-number-10 {{Sizes = {4611686018427387904, 2}}}
+using Job = mp::Deployment<mp::HybridShard<mp::SwiGlu<(mp::Index{1} << 62), 2>, 2>, mp::World<8>>;
+#elif MOEPAR_CASE == 11
+// Something that is no module in the list of one's own.
+// expected-error-11 {{moepar: a member that is listed must be a parameter or a module.}}
+struct Own {
+  static constexpr mp::ModuleFacts facts{.hidden = 64};
+  mp::SwiGlu<64, 128> feed_forward{};
+  int steps = 0;
+  template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
+    walk("feed_forward", self.feed_forward);
+    walk("steps", self.steps);
+  }
+};
+using Job = mp::Deployment<mp::HybridShard<mp::Repeat<Own, 4>, 2>, mp::World<8>>;
+#elif MOEPAR_CASE == 12
+// Facts that are no constant.
+// expected-error-12 {{moepar: this place takes a module.}}
+struct Own {
+  mp::ModuleFacts facts{.hidden = 64};
+  template <class Self, class Walker> static constexpr void members(Self&, Walker&) {}
+};
+using Job = mp::Deployment<mp::HybridShard<Own, 2>, mp::World<8>>;
+#elif MOEPAR_CASE == 13
+// Experts whose rows come out with another width.
+// expected-error-13 {{moepar: rows here must have one known width.}}
+// expected-number-13 {{Hidden = -1}}
+struct Layer : mp::Moe<mp::Router<mp::TopKSoftmax, 2>, mp::Experts<mp::Linear<64, 128>, 8>> {};
+using Job = mp::Deployment<Layer, mp::World<8>>;
 #else
 using Job = mp::Deployment<Settled, mp::World<8>>;
 #endif

@@ -34,13 +34,33 @@ static_assert(!mp::computes_rows<mp::Attention<8, 2>, float>);
 struct OwnExperts : mp::ExpertParallel<mp::Experts<Own, 6>, 3> {};
 struct OwnMoe : mp::Moe<mp::Router<mp::TopKSoftmax, 2>, OwnExperts> {};
 struct OwnStack : mp::HybridShard<mp::Repeat<mp::Recompute<OwnMoe>, 5>, 2, 1> {};
-static_assert(OwnStack::facts.expert_degree == 3 && OwnStack::facts.expert_count == 6);
-static_assert(OwnStack::facts.shard_degree == 2 && OwnStack::facts.expert_shard_degree == 1);
-static_assert(OwnStack::facts.routed_columns == 5 * 2 * 8 && OwnStack::facts.recomputed_columns == 5 * 2 * 8);
 using OwnJob = mp::Deployment<OwnStack, mp::World<6>>;
+static_assert(OwnJob::degrees.expert == 3 && OwnJob::degrees.shard == 2 && OwnJob::degrees.expert_shard == 1);
+static_assert(OwnJob::census.routed_columns == 5 * 2 * 8 && OwnJob::census.recomputed_columns == 5 * 2 * 8);
 static_assert(OwnJob::parameters().expert == 5 * 6 * 8 && OwnJob::parameters().dense == 5 * 6 * 8);
 static_assert(OwnJob::parameters().active == 5 * (2 * 8 + 6 * 8));
 static_assert(OwnJob::layout.expert_shard == 1 && OwnJob::layout.dense_shard == 2);
+
+// A composite of one's own states nothing about what is wrapped inside: the walk finds it.
+struct Composite {
+  static constexpr mp::ModuleFacts facts{.hidden = 8};
+  mp::Linear<8, 8> first{};
+  OwnMoe second{};
+  template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
+    walk("first", self.first);
+    walk("second", self.second);
+  }
+};
+struct Sharded : mp::HybridShard<mp::Repeat<Composite, 3>, 2> {};
+using CompositeJob = mp::Deployment<Sharded, mp::World<6>>;
+static_assert(CompositeJob::layout.expert == 3 && CompositeJob::layout.expert_shard == 2);
+static_assert(CompositeJob::parameters_of_rank().expert == 3 * 8);  // 6 experts over 3 ranks: 2 blocks, one a shard
+
+// A field that happens to be called `valid` means nothing to us.
+struct Valid : Own {
+  bool valid = true;
+};
+static_assert(mp::Deployment<mp::HybridShard<Valid, 2>, mp::World<4>>::layout.dense_shard == 2);
 
 // The plan of a module that computes holds its activations; of one that does not yet, the state alone.
 static_assert(mp::Deployment<mp::SwiGlu<64, 128>, mp::World<1>>::memory({.sequences = 2, .length = 3}) ==
@@ -53,8 +73,8 @@ static_assert(mp::Deployment<mp::SwiGlu<64, 128>, mp::World<1>>::memory({.sequen
 static_assert(!OwnJob::memory({}).activations_counted);
 
 // Many layers within every compiler's default limits.
-struct Deep : mp::HybridShard<mp::CausalLm<32000, mp::Repeat<mp::Mixtral8x7BBlock<8, mp::Sinkhorn>, 512>>, 64> {};
+struct Deep : mp::HybridShard<mp::CausalLm<32000, mp::Repeat<mp::Mixtral8x7BBlock<8, mp::Sinkhorn>, 4096>>, 64> {};
 static_assert(mp::Deployment<Deep, mp::World<1024>>::parameters().total() ==
-              512 * (46'702'792'704 - 262'148'096) / 32 + 262'148'096);
+              4096 * (46'702'792'704 - 262'148'096) / 32 + 262'148'096);
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <initializer_list>
 #include <moepar/core/error.hpp>
 #include <moepar/core/index.hpp>
+#include <moepar/core/predicates.hpp>
 #include <string>
 #include <string_view>
 
@@ -35,9 +36,9 @@ struct NamedNumber {
 }  // namespace detail
 
 constexpr void check_world_has_ranks(Index world_size, std::source_location where = std::source_location::current()) {
-  if (world_size >= 1) return;
-  detail::refuse("moepar::World: a world has at least one rank. Fix: choose a positive size.",
-                 {{"WorldSize", world_size}}, where);
+  if (world_size >= 1 && world_size <= most_ranks) return;
+  detail::refuse("moepar::World: a world has 1 to 2^24 ranks. Fix: choose such a size.", {{"WorldSize", world_size}},
+                 where);
 }
 
 constexpr void check_degree_divides_expert_count(Index degree, Index expert_count,
@@ -131,10 +132,9 @@ constexpr void check_launched_ranks_are_world_size(Index launched_ranks, Index w
 //! `what` names the number as its owner knows it (a flag, a key of config.json).
 constexpr void check_size_is_positive(std::string_view what, Index size,
                                       std::source_location where = std::source_location::current()) {
-  if (size >= 1) return;
-  detail::refuse(
-      "moepar: every size of a module must be at least 1. Fix: give a positive number in place of the 0 or less.",
-      {{what, size}}, where);
+  if (size >= 1 && size <= largest_size) return;
+  detail::refuse("moepar: every size of a module must be between 1 and 2^31. Fix: correct the number that is not.",
+                 {{what, size}}, where);
 }
 
 }  // namespace moepar

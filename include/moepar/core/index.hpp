@@ -9,14 +9,14 @@ using Index = std::int64_t;
 
 namespace detail {
 
-//! Whether `value` splits into `divisor` equal parts; a divisor below 1 divides nothing.
-constexpr bool divides(Index divisor, Index value) { return divisor >= 1 && value % divisor == 0; }
+//! Whether `value` splits into `divisor` equal parts; both must be at least 1.
+constexpr bool divides(Index divisor, Index value) { return divisor >= 1 && value >= 1 && value % divisor == 0; }
 
 //! value / divisor where that is whole, else 1: a harmless answer after a rule was broken and reported.
 constexpr Index quotient_or_one(Index value, Index divisor) { return divides(divisor, value) ? value / divisor : 1; }
 
 //! `value` where it is a size, else 1: lets a class with a broken size, already reported, keep its shape.
-constexpr Index size_or_one(Index value) { return value >= 1 ? value : 1; }
+constexpr Index size_or_one(Index value) { return value >= 1 && value <= (Index{1} << 31) ? value : 1; }
 
 //! Smallest number of parts of `divisor` that hold `value`; both not negative, divisor at least 1.
 constexpr Index ceil_div(Index value, Index divisor) { return value / divisor + (value % divisor != 0 ? 1 : 0); }

@@ -10,8 +10,12 @@ namespace moepar {
 
 // --- degrees and the world ---
 
+//! The largest world and the largest size of a module: their products, and the sums of a plan, stay exact.
+inline constexpr Index most_ranks = Index{1} << 24;
+inline constexpr Index largest_size = Index{1} << 31;
+
 template <Index WorldSize>
-concept world_has_ranks = WorldSize >= 1;
+concept world_has_ranks = WorldSize >= 1 && WorldSize <= most_ranks;
 
 //! An expert group holds every expert, the same number on each of its ranks.
 template <Index Degree, Index ExpertCount>
@@ -27,7 +31,8 @@ concept shard_degree_divides_world_size = ShardDegree >= 1 && WorldSize >= 1 && 
 //! The ranks that hold the same experts are WorldSize / Degree; ExpertShardDegree must divide them.
 template <Index Degree, Index ExpertShardDegree, Index WorldSize>
 concept expert_times_shard_degree_divides_world_size =
-    Degree >= 1 && ExpertShardDegree >= 1 && WorldSize >= 1 && WorldSize % (Degree * ExpertShardDegree) == 0;
+    Degree >= 1 && ExpertShardDegree >= 1 && WorldSize >= 1 && WorldSize % Degree == 0 &&
+    WorldSize / Degree % ExpertShardDegree == 0;  // two divisions: the product may overflow
 
 //! What HybridShard takes: 0 (the whole world), 1 (none) or a number of ranks.
 template <Index ShardDegree>
@@ -35,11 +40,16 @@ concept shard_degree_is_not_negative = ShardDegree >= 0;
 
 // --- one of each in a model ---
 
-template <Index InnerWrappers>
-concept sharded_once = InnerWrappers == 0;
+//! Wrappers around one parameter.
+template <Index Wrappers>
+concept sharded_once = Wrappers <= 1;
 
-template <Index InnerWrappers>
-concept expert_parallel_once = InnerWrappers == 0;
+template <Index Wrappers>
+concept expert_parallel_once = Wrappers <= 1;
+
+//! Experts around one parameter.
+template <Index Depth>
+concept experts_hold_no_experts = Depth <= 1;
 
 template <Index FirstDegree, Index SecondDegree>
 concept one_expert_degree_per_model = FirstDegree == SecondDegree;
@@ -50,7 +60,7 @@ concept one_shard_degree_per_model = FirstDegree == SecondDegree;
 // --- sizes inside a model ---
 
 template <Index... Sizes>
-concept sizes_are_positive = ((Sizes >= 1) && ...);
+concept sizes_are_positive = ((Sizes >= 1 && Sizes <= largest_size) && ...);
 
 template <Index TopK, Index ExpertCount>
 concept top_k_within_expert_count = TopK >= 1 && TopK <= ExpertCount;
@@ -64,6 +74,10 @@ concept kv_heads_divide_heads = KvHeads >= 1 && Heads >= 1 && Heads % KvHeads ==
 //! Rotary embeddings turn pairs (i, i + HeadSize / 2).
 template <Index HeadSize>
 concept head_size_is_even = HeadSize >= 2 && HeadSize % 2 == 0;
+
+//! Rows have one width that the module around can know.
+template <Index Hidden>
+concept hidden_is_known = Hidden >= 1;
 
 template <Index FirstHidden, Index SecondHidden>
 concept same_hidden_size = FirstHidden == SecondHidden;

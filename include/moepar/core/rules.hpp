@@ -22,8 +22,7 @@ template <bool Valid> inline constexpr bool checked = true;
 // --- degrees and the world ---
 
 template <Index WorldSize> consteval bool require_world_has_ranks() {
-  static_assert(world_has_ranks<WorldSize>,
-                "moepar::World: a world has at least one rank. Fix: choose a positive size.");
+  static_assert(world_has_ranks<WorldSize>, "moepar::World: a world has 1 to 2^24 ranks. Fix: choose such a size.");
   return world_has_ranks<WorldSize>;
 }
 
@@ -65,17 +64,24 @@ template <Index ShardDegree> consteval bool require_shard_degree_is_not_negative
 
 // --- one of each in a model ---
 
-template <Index InnerWrappers> consteval bool require_sharded_once() {
-  static_assert(sharded_once<InnerWrappers>,
-                "moepar::HybridShard: a parameter is sharded once. Fix: remove the HybridShard inside this one.");
-  return sharded_once<InnerWrappers>;
+template <Index Wrappers> consteval bool require_sharded_once() {
+  static_assert(sharded_once<Wrappers>,
+                "moepar::HybridShard: a parameter is sharded once. Fix: remove one of the HybridShard around it.");
+  return sharded_once<Wrappers>;
 }
 
-template <Index InnerWrappers> consteval bool require_expert_parallel_once() {
+template <Index Wrappers> consteval bool require_expert_parallel_once() {
   static_assert(
-      expert_parallel_once<InnerWrappers>,
-      "moepar::ExpertParallel: experts are spread over ranks once. Fix: remove the ExpertParallel inside this one.");
-  return expert_parallel_once<InnerWrappers>;
+      expert_parallel_once<Wrappers>,
+      "moepar::ExpertParallel: experts are spread over ranks once. Fix: remove one of the ExpertParallel around them.");
+  return expert_parallel_once<Wrappers>;
+}
+
+template <Index Depth> consteval bool require_experts_hold_no_experts() {
+  static_assert(
+      experts_hold_no_experts<Depth>,
+      "moepar::Experts: an expert holds no experts of its own. Fix: use one Experts with the product of the counts.");
+  return experts_hold_no_experts<Depth>;
 }
 
 template <Index FirstDegree, Index SecondDegree> consteval bool require_one_expert_degree_per_model() {
@@ -87,18 +93,17 @@ template <Index FirstDegree, Index SecondDegree> consteval bool require_one_expe
 }
 
 template <Index FirstDegree, Index SecondDegree> consteval bool require_one_shard_degree_per_model() {
-  static_assert(
-      one_shard_degree_per_model<FirstDegree, SecondDegree>,
-      "moepar::Deployment: every HybridShard of a model must have the same ShardDegree. Fix: use one ShardDegree.");
+  static_assert(one_shard_degree_per_model<FirstDegree, SecondDegree>,
+                "moepar::Deployment: every HybridShard of a model must have the same degree for one kind of parameter. "
+                "Fix: use one ShardDegree and one ExpertShardDegree.");
   return one_shard_degree_per_model<FirstDegree, SecondDegree>;
 }
 
 // --- sizes inside a model ---
 
 template <Index... Sizes> consteval bool require_sizes_are_positive() {
-  static_assert(
-      sizes_are_positive<Sizes...>,
-      "moepar: every size of a module must be at least 1. Fix: give a positive number in place of the 0 or less.");
+  static_assert(sizes_are_positive<Sizes...>,
+                "moepar: every size of a module must be between 1 and 2^31. Fix: correct the number that is not.");
   return sizes_are_positive<Sizes...>;
 }
 
@@ -125,6 +130,14 @@ template <Index HeadSize> consteval bool require_head_size_is_even() {
                 "moepar::Attention: HeadSize must be even, because rotary embeddings turn pairs. "
                 "Fix: change Heads or state an even HeadSize.");
   return head_size_is_even<HeadSize>;
+}
+
+template <Index Hidden> consteval bool require_hidden_is_known() {
+  static_assert(
+      hidden_is_known<Hidden>,
+      "moepar: rows here must have one known width. Fix: state `hidden` in the facts of the module, and end it with "
+      "the width it begins with.");
+  return hidden_is_known<Hidden>;
 }
 
 template <Index AttentionHidden, Index FeedForwardHidden> consteval bool require_same_hidden_size() {

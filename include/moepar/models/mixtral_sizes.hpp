@@ -3,7 +3,6 @@
 #include <moepar/core/checks.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/plan/census.hpp>
-#include <moepar/plan/traffic.hpp>
 
 namespace moepar {
 
@@ -42,7 +41,8 @@ constexpr void check_sizes(const MixtralSizes& sizes) {
 }
 
 //! The census of HybridShard<CausalLm<...>> with these sizes; a test compares it with the type's.
-constexpr Census census_of(const MixtralSizes& sizes) {
+//! recompute: every block is computed again in backward.
+constexpr Census census_of(const MixtralSizes& sizes, bool recompute) {
   const Index hidden = sizes.hidden_size, layers = sizes.num_hidden_layers, experts = sizes.num_local_experts;
   const Index head = sizes.head_dim == 0 ? hidden / sizes.num_attention_heads : sizes.head_dim;
   Census census;
@@ -60,13 +60,10 @@ constexpr Census census_of(const MixtralSizes& sizes) {
               .copies = experts,
               .active = sizes.num_experts_per_tok,
               .count = 3 * layers});
+  census.expert_count = experts;
+  census.routed_columns = layers * sizes.num_experts_per_tok * hidden;
+  census.recomputed_columns = recompute ? census.routed_columns : 0;
   return census;
-}
-
-//! recompute: every block is computed again in backward.
-constexpr RoutedColumns routed_columns_of(const MixtralSizes& sizes, bool recompute) {
-  const Index columns = sizes.num_experts_per_tok * sizes.hidden_size * sizes.num_hidden_layers;
-  return {.all = columns, .recomputed = recompute ? columns : 0};
 }
 
 }  // namespace moepar

@@ -16,16 +16,18 @@ enum class HeadWeights { own, tied };
 
 //! Language model: embedding, blocks, norm, and a head that scores the next token.
 template <Index Vocabulary, class Blocks, HeadWeights Head = HeadWeights::own> struct CausalLm {
-  static constexpr bool valid = [] {
+  static constexpr bool rules_hold = [] {
     if constexpr (!children_intact<Blocks>())
       return false;
     else if constexpr (!require_module<Blocks>())
       return false;
+    else if constexpr (!require_hidden_is_known<Blocks::facts.hidden>())
+      return false;
     else
-      return require_sizes_are_positive<Vocabulary, Blocks::facts.hidden>();
+      return require_sizes_are_positive<Vocabulary>();
   }();
-  static_assert(detail::checked<valid>);
-  static constexpr ModuleFacts facts = facts_of<Blocks>();
+  static_assert(detail::checked<rules_hold>);
+  static constexpr ModuleFacts facts{.hidden = facts_of<Blocks>().hidden};
 
  private:
   static constexpr Index hidden_ = detail::size_or_one(facts.hidden);
@@ -33,6 +35,7 @@ template <Index Vocabulary, class Blocks, HeadWeights Head = HeadWeights::own> s
 
   //! Stands where a tied head would: no parameters, no bytes.
   struct Tied {
+    static constexpr ModuleFacts facts{};
     template <class Self, class Walker> static constexpr void members(Self&, Walker&) {}
   };
 

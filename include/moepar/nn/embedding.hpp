@@ -10,11 +10,11 @@ namespace moepar {
 
 //! Table of Vocabulary rows of Hidden elements, one for each token id.
 template <Index Vocabulary, Index Hidden> struct Embedding {
-  static constexpr bool valid = require_sizes_are_positive<Vocabulary, Hidden>();
-  static_assert(detail::checked<valid>);
+  static constexpr bool rules_hold = require_sizes_are_positive<Vocabulary, Hidden>();
+  static_assert(detail::checked<rules_hold>);
   static constexpr ModuleFacts facts{.hidden = Hidden};
 
-  Parameter weight{Vocabulary, Hidden};
+  Parameter weight{detail::size_or_one(Vocabulary), detail::size_or_one(Hidden)};
 
   template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
     walk("weight", self.weight);

@@ -2,6 +2,7 @@
 #pragma once
 #include <moepar/core/index.hpp>
 #include <moepar/core/rules.hpp>
+#include <moepar/device/rank.hpp>
 #include <moepar/nn/module.hpp>
 #include <moepar/tensor/matrix.hpp>
 #include <moepar/tensor/parameter.hpp>
@@ -11,11 +12,11 @@ namespace moepar {
 
 //! y = x W^T without bias: rows of Inputs elements to rows of Outputs elements. W is Outputs x Inputs.
 template <Index Inputs, Index Outputs> struct Linear {
-  static constexpr bool valid = require_sizes_are_positive<Inputs, Outputs>();
-  static_assert(detail::checked<valid>);
-  static constexpr ModuleFacts facts{.hidden = Inputs == Outputs ? Inputs : 0};
+  static constexpr bool rules_hold = require_sizes_are_positive<Inputs, Outputs>();
+  static_assert(detail::checked<rules_hold>);
+  static constexpr ModuleFacts facts{.hidden = Inputs == Outputs ? Inputs : changes_width};
 
-  Parameter weight{Outputs, Inputs};
+  Parameter weight{detail::size_or_one(Outputs), detail::size_or_one(Inputs)};
 
   template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
     walk("weight", self.weight);
@@ -26,7 +27,7 @@ template <Index Inputs, Index Outputs> struct Linear {
   };
 
   //! input: rows x Inputs, must live until backward; output: rows x Outputs.
-  template <class Rank, class Element = typename Rank::Element>
+  template <compute_rank Rank, class Element = typename Rank::Element>
   constexpr void forward(Rank& rank, ConstMatrix<Element> input, Matrix<Element> output,
                          Record<Element>& record) const {
     record.input = input;
@@ -34,7 +35,7 @@ template <Index Inputs, Index Outputs> struct Linear {
   }
 
   //! Sets input_gradient, adds to the gradient of `weight`.
-  template <class Rank, class Element = typename Rank::Element>
+  template <compute_rank Rank, class Element = typename Rank::Element>
   constexpr void backward(Rank& rank, ConstMatrix<Element> output_gradient, Matrix<Element> input_gradient,
                           const Record<Element>& record) const {
     rank.device().multiply_transposed(output_gradient, rank.weights(weight), input_gradient);

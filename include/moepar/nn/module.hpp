@@ -4,22 +4,28 @@
 #include <moepar/core/predicates.hpp>
 #include <moepar/nn/walk.hpp>
 #include <moepar/topology/facts.hpp>
+#include <type_traits>
 
 // What a module is, and the rules about which kind of module may stand where. A module of your own joins with two
 // things:
 //   static constexpr mp::ModuleFacts facts{.hidden = 64};
 //   members(self, walk), the list of its parameters and children (nn/walk.hpp)
+// Children may be anything that is a module; what is wrapped inside them is found by the walk.
 namespace moepar {
 
 namespace detail {
 using NoVisit = void (*)(const Site&, Parameter&);
 }
 
-//! A class that states its facts and lists its members.
+//! A class that states its facts as a constant, lists its members, and can be made without arguments.
 template <class M>
-concept module_type = requires(M& m, Walk<detail::NoVisit>& walk) {
+concept module_type = std::is_class_v<M> && std::default_initializable<M> && requires {
   { M::facts } -> std::convertible_to<ModuleFacts>;
+  requires !std::is_member_object_pointer_v<decltype(&M::facts)>;
+} && requires(M& m, const M& constant, Walk<detail::NoVisit>& walk) {
+  typename std::integral_constant<Index, ModuleFacts{M::facts}.hidden>;
   M::members(m, walk);
+  M::members(constant, walk);
 };
 
 //! The facts of a module; none of something else, whose error is reported where it stands.
@@ -30,17 +36,18 @@ template <class M> consteval ModuleFacts facts_of() {
     return {};
 }
 
-//! Whether no child has broken a rule: one that did has reported its own error, and everything around it keeps silent.
+//! Whether no child has broken a rule. One that did has reported its own error, states `rules_hold` as false, and
+//! everything around it keeps silent. A class without `rules_hold` has no rules of its own.
 template <class... Children> consteval bool children_intact() {
   return ([] {
-    if constexpr (requires { Children::valid; })
-      return static_cast<bool>(Children::valid);
+    if constexpr (requires { typename std::bool_constant<Children::rules_hold>; })
+      return Children::rules_hold;
     else
       return true;
   }() && ...);
 }
 
-//! A module with experts inside.
+//! A layer of experts, or a wrapper of one.
 template <class M>
 concept holds_experts = module_type<M> && requires { requires M::facts.expert_count >= 1; };
 
@@ -49,9 +56,10 @@ template <class M>
 concept attention = module_type<M> && requires { requires M::facts.attends; };
 
 template <class M> consteval bool require_module() {
-  static_assert(module_type<M>,
-                "moepar: this place takes a module. "
-                "Fix: pass one of the library's, or give your own class `facts` and `members`.");
+  static_assert(
+      module_type<M>,
+      "moepar: this place takes a module. Fix: pass one of the library's, or give your own class a constant `facts`, "
+      "a template `members` and a default constructor.");
   return module_type<M>;
 }
 

@@ -11,7 +11,7 @@ namespace moepar {
 
 //! Layers copies of one block, one after another: an array of one type, so that compile time does not depend on Layers.
 template <class Block, Index Layers> struct Repeat {
-  static constexpr bool valid = [] {
+  static constexpr bool rules_hold = [] {
     if constexpr (!children_intact<Block>())
       return false;
     else if constexpr (!require_module<Block>())
@@ -19,8 +19,8 @@ template <class Block, Index Layers> struct Repeat {
     else
       return require_sizes_are_positive<Layers>();
   }();
-  static_assert(detail::checked<valid>);
-  static constexpr ModuleFacts facts = repeat(facts_of<Block>(), Layers);
+  static_assert(detail::checked<rules_hold>);
+  static constexpr ModuleFacts facts = facts_of<Block>();
 
   std::array<Block, static_cast<std::size_t>(detail::size_or_one(Layers))> layers{};
 

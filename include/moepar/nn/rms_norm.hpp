@@ -10,11 +10,11 @@ namespace moepar {
 
 //! y = x / sqrt(mean(x^2) + epsilon) * weight, row by row (Zhang and Sennrich 2019). weight: Hidden elements.
 template <Index Hidden> struct RmsNorm {
-  static constexpr bool valid = require_sizes_are_positive<Hidden>();
-  static_assert(detail::checked<valid>);
+  static constexpr bool rules_hold = require_sizes_are_positive<Hidden>();
+  static_assert(detail::checked<rules_hold>);
   static constexpr ModuleFacts facts{.hidden = Hidden};
 
-  Parameter weight{1, Hidden};
+  Parameter weight{1, detail::size_or_one(Hidden)};
 
   template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
     walk("weight", self.weight);

@@ -2,6 +2,7 @@
 #pragma once
 #include <moepar/core/index.hpp>
 #include <moepar/core/rules.hpp>
+#include <moepar/device/rank.hpp>
 #include <moepar/nn/module.hpp>
 #include <moepar/tensor/matrix.hpp>
 #include <moepar/tensor/parameter.hpp>
@@ -12,13 +13,17 @@ namespace moepar {
 //! Feed-forward W2 (silu(W1 x) * W3 x) without biases (Shazeer 2020): rows of Hidden elements to rows of Hidden
 //! elements.
 template <Index Hidden, Index Intermediate> struct SwiGlu {
-  static constexpr bool valid = require_sizes_are_positive<Hidden, Intermediate>();
-  static_assert(detail::checked<valid>);
+  static constexpr bool rules_hold = require_sizes_are_positive<Hidden, Intermediate>();
+  static_assert(detail::checked<rules_hold>);
   static constexpr ModuleFacts facts{.hidden = Hidden};
 
-  Parameter gate{Intermediate, Hidden};
-  Parameter down{Hidden, Intermediate};
-  Parameter up{Intermediate, Hidden};
+ private:
+  static constexpr Index hidden_ = detail::size_or_one(Hidden), intermediate_ = detail::size_or_one(Intermediate);
+
+ public:
+  Parameter gate{intermediate_, hidden_};
+  Parameter down{hidden_, intermediate_};
+  Parameter up{intermediate_, hidden_};
 
   template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
     walk("w1.weight", self.gate);
@@ -33,7 +38,7 @@ template <Index Hidden, Index Intermediate> struct SwiGlu {
   };
 
   //! input, output: rows x Hidden. input must live until backward; the record's own memory is taken from the arena.
-  template <class Rank, class Element = typename Rank::Element>
+  template <compute_rank Rank, class Element = typename Rank::Element>
   constexpr void forward(Rank& rank, ConstMatrix<Element> input, Matrix<Element> output,
                          Record<Element>& record) const {
     const auto w1 = rank.weights(gate), w2 = rank.weights(down), w3 = rank.weights(up);
@@ -48,7 +53,7 @@ template <Index Hidden, Index Intermediate> struct SwiGlu {
   }
 
   //! Sets input_gradient, adds to the gradients of the three matrices. Its own memory is released again.
-  template <class Rank, class Element = typename Rank::Element>
+  template <compute_rank Rank, class Element = typename Rank::Element>
   constexpr void backward(Rank& rank, ConstMatrix<Element> output_gradient, Matrix<Element> input_gradient,
                           const Record<Element>& record) const {
     auto& device = rank.device();

@@ -8,10 +8,14 @@
 
 namespace moepar {
 
+namespace detail {
+constexpr Index width_or(Index width, Index other) { return width == any_width ? other : width; }
+}  // namespace detail
+
 //! h = x + Attention(norm(x)); y = h + FeedForward(norm(h)). Names follow Hugging Face: a feed-forward with experts is
 //! `block_sparse_moe`, one without is `mlp`.
 template <class Attention, class FeedForward> struct TransformerBlock {
-  static constexpr bool valid = [] {
+  static constexpr bool rules_hold = [] {
     if constexpr (!children_intact<Attention, FeedForward>())
       return false;
     else if constexpr (!require_attention<Attention>())
@@ -19,10 +23,11 @@ template <class Attention, class FeedForward> struct TransformerBlock {
     else if constexpr (!require_module<FeedForward>())
       return false;
     else
-      return require_same_hidden_size<Attention::facts.hidden, FeedForward::facts.hidden>();
+      return require_same_hidden_size<Attention::facts.hidden,
+                                      detail::width_or(FeedForward::facts.hidden, Attention::facts.hidden)>();
   }();
-  static_assert(detail::checked<valid>);
-  static constexpr ModuleFacts facts = combine(facts_of<Attention>(), facts_of<FeedForward>());
+  static_assert(detail::checked<rules_hold>);
+  static constexpr ModuleFacts facts{.hidden = facts_of<Attention>().hidden};
 
  private:
   static constexpr Index hidden_ = detail::size_or_one(facts.hidden);
@@ -37,7 +42,7 @@ template <class Attention, class FeedForward> struct TransformerBlock {
     walk("input_layernorm", self.attention_norm);
     walk("self_attn", self.attention);
     walk("post_attention_layernorm", self.feed_forward_norm);
-    walk(holds_experts<FeedForward> ? "block_sparse_moe" : "mlp", self.feed_forward);
+    walk(facts_of<FeedForward>().routes ? "block_sparse_moe" : "mlp", self.feed_forward);
   }
 };
 

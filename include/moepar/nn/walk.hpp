@@ -16,10 +16,10 @@ namespace moepar {
 //!     walk("norm", self.norm);       // a child module
 //!   }
 //!
-//! Initialisation, checkpoint names, optimizer, plan and gradient reduction are visitors of this one walk. `Self` is
-//! const for a const module. Visitor: called as visit(const Site&, Parameter&), in constant expressions or not.
-//! Tolerant: passes over members that are no modules. Only for models in which the compiler has already reported one.
-template <class Visitor, bool Tolerant = false> class Walk {
+//! Initialisation, checkpoint names, optimizer, plan and gradient reduction all go over this one list. `Self` is const
+//! for a const module. Visitor: called as visit(const Site&, Parameter&), in constant expressions or not. The plan uses
+//! another walker with the same functions (plan/census_walk.hpp).
+template <class Visitor> class Walk {
  public:
   constexpr explicit Walk(Visitor& visit) : visit_{visit} {}
 
@@ -34,11 +34,11 @@ template <class Visitor, bool Tolerant = false> class Walk {
   template <class Member> constexpr void through(Member& member) {
     if constexpr (std::same_as<std::remove_const_t<Member>, Parameter>)
       visit_(static_cast<const Site&>(site_), member);
-    else if constexpr (!Tolerant || requires { Member::members(member, *this); })
+    else
       Member::members(member, *this);
   }
 
-  //! An array of modules, named name.0, name.1, ...
+  //! An array of modules that are all alike, named name.0, name.1, ...
   template <class Array> constexpr void each(const char* name, Array& array) {
     site_.path.push(name);
     Index index = 0;
@@ -61,21 +61,27 @@ template <class Visitor, bool Tolerant = false> class Walk {
     site_ = outside;
   }
 
-  //! A member behind a router: of the experts inside, a token uses top_k.
-  template <class Member> constexpr void routed(Index top_k, Member& member) {
+  //! A member behind a router: of the experts inside, a token uses top_k, and sends each a row of `columns` elements.
+  template <class Member> constexpr void routed(Index top_k, Index /*columns*/, Member& member) {
     const Index outside = site_.top_k;
     site_.top_k = top_k;
     through(member);
     site_.top_k = outside;
   }
 
-  //! A member whose parameters are sharded.
-  template <class Member> constexpr void sharded(Member& member) {
+  //! A member whose parameters are sharded; degrees as in HybridShard.
+  template <class Member> constexpr void sharded(Index /*dense_degree*/, Index /*expert_degree*/, Member& member) {
     const bool outside = site_.sharded;
     site_.sharded = true;
     through(member);
     site_.sharded = outside;
   }
+
+  //! A member whose experts are spread over `degree` ranks.
+  template <class Member> constexpr void spread(Index /*degree*/, Member& member) { through(member); }
+
+  //! A member whose forward pass runs again in backward.
+  template <class Member> constexpr void recomputed(Member& member) { through(member); }
 
  private:
   Visitor& visit_;

@@ -8,23 +8,19 @@ namespace moepar {
 
 //! Keeps only the input of Module between forward and backward, and computes the rest again (Chen et al. 2016).
 template <class Module> struct Recompute {
-  static constexpr bool valid = [] {
+  static constexpr bool rules_hold = [] {
     if constexpr (!children_intact<Module>())
       return false;
     else
       return require_module<Module>();
   }();
-  static_assert(detail::checked<valid>);
-  static constexpr ModuleFacts facts = [] {
-    ModuleFacts all = facts_of<Module>();
-    all.recomputed_columns = all.routed_columns;
-    return all;
-  }();
+  static_assert(detail::checked<rules_hold>);
+  static constexpr ModuleFacts facts = facts_of<Module>();
 
   Module inner{};
 
   template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
-    walk.through(self.inner);
+    walk.recomputed(self.inner);
   }
 };
 

@@ -2,17 +2,19 @@
 #pragma once
 #include <moepar/core/index.hpp>
 #include <moepar/device/counting_rank.hpp>
+#include <moepar/nn/module.hpp>
 #include <moepar/tensor/matrix.hpp>
 
 namespace moepar {
 
 //! A module whose forward and backward turn rows of `facts.hidden` elements into such rows.
 template <class M, class Element>
-concept computes_rows = requires(const M& m, CountingRank<Element>& rank, Matrix<const Element> in, Matrix<Element> out,
+concept computes_rows = module_type<M> && requires { requires M::facts.hidden >= 1; } &&
+                        requires(const M& m, CountingRank<Element>& rank, Matrix<const Element> in, Matrix<Element> out,
                                  typename M::template Record<Element>& record) {
-  m.forward(rank, in, out, record);
-  m.backward(rank, in, out, record);
-};
+                          m.forward(rank, in, out, record);
+                          m.backward(rank, in, out, record);
+                        };
 
 //! Bytes and floating-point operations of one forward and backward pass.
 struct PassCost {

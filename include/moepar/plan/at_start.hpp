@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <moepar/core/checks.hpp>
@@ -37,12 +38,12 @@ struct DegreeList {
 
 //! Expert degrees that the expert count, the world and the shard degrees of a model allow. Where none is, 1 stands in
 //! the list: its Deployment then breaks a rule, and the compiler says which.
-constexpr DegreeList legal_expert_degrees(const ModuleFacts& facts, Index world_size) {
+constexpr DegreeList legal_expert_degrees(const Census& census, Index world_size) {
   DegreeList legal;
-  for (Index degree = 1; degree <= facts.expert_count; ++degree) {
-    if (!divides(degree, facts.expert_count)) continue;
-    Degrees degrees = degrees_of(facts);
-    degrees.expert = degree;
+  for (Index degree = 1; degree <= std::min(census.expert_count, world_size); ++degree) {
+    if (!divides(degree, census.expert_count)) continue;
+    const Degrees degrees{
+        .expert = degree, .shard = census.dense_shard.first, .expert_shard = census.expert_shard.first};
     if (layout_of(degrees, world_size).legal()) legal.add(degree);
   }
   if (legal.count == 0) legal.add(1);
@@ -50,14 +51,20 @@ constexpr DegreeList legal_expert_degrees(const ModuleFacts& facts, Index world_
 }
 
 template <template <Index> class ModelWith, class World> struct ExpertDegreeChoice {
-  static constexpr DegreeList legal = legal_expert_degrees(ModelWith<1>::facts, World::size);
+  static constexpr DegreeList legal = [] {
+    if constexpr (world<World>)
+      return legal_expert_degrees(census_of<ModelWith<1>>(), World::size);
+    else
+      return legal_expert_degrees({}, 1);  // its Deployment says what is wrong
+  }();
 
   template <std::size_t I, class Body> static auto run(Index degree, Body& body, std::source_location where) {
     if (degree == legal.value[I]) return body.template operator()<Deployment<ModelWith<legal.value[I]>, World>>();
     if constexpr (I + 1 < legal.count)
       return run<I + 1>(degree, body, where);
     else
-      throw Error{"moepar::ExpertParallel: no layout of this model on " + std::to_string(World::size) +
+      throw Error{"moepar::ExpertParallel: no layout of this model on " +
+                      std::to_string(Deployment<ModelWith<legal.value[0]>, World>::layout.world) +
                       " ranks has Degree " + std::to_string(degree) + ". Fix: choose one of " + legal.text() + ".",
                   where};
   }

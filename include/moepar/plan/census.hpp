@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <moepar/core/error.hpp>
 #include <moepar/core/index.hpp>
-#include <moepar/nn/walk.hpp>
 #include <moepar/topology/layout.hpp>
+#include <numeric>
 
 namespace moepar {
 
@@ -16,6 +16,19 @@ struct ParameterCount {
   Index active = 0;
   [[nodiscard]] constexpr Index total() const { return dense + expert; }
   friend constexpr bool operator==(const ParameterCount&, const ParameterCount&) = default;
+};
+
+//! A degree that all parameters of one kind should share: the first one met, and another if there is one.
+struct MetDegree {
+  Index first = 1;
+  Index second = 1;
+  bool any = false;
+
+  constexpr void meet(Index degree) {
+    if (!any) first = second = degree;
+    any = true;
+    if (first == second) second = degree;
+  }
 };
 
 //! The parameters of a model as a short list of distinct shapes: what the arithmetic of a plan needs, whether the model
@@ -53,6 +66,21 @@ class Census {
   [[nodiscard]] constexpr const Entry* begin() const { return entries_.data(); }
   [[nodiscard]] constexpr const Entry* end() const { return entries_.data() + size_; }
 
+  bool intact = true;  //!< no module inside has broken a rule
+
+  MetDegree expert_degree{};                //!< of ExpertParallel around experts, 1 without
+  MetDegree dense_shard{}, expert_shard{};  //!< of HybridShard around parameters of each kind, as written
+  Index experts_deep = 0, sharded_deep = 0, spread_deep = 0;  //!< most Experts, HybridShard, ExpertParallel around one
+
+  Index expert_count = 0;        //!< of the layers of experts; of several counts their greatest common divisor
+  Index routed_columns = 0;      //!< elements that a token sends to experts, one way, over all layers
+  Index recomputed_columns = 0;  //!< the part of them whose layers are computed again in backward
+
+  constexpr void met_experts(Index count, Index degree) {
+    expert_count = std::gcd(expert_count, count);
+    expert_degree.meet(degree);
+  }
+
   [[nodiscard]] constexpr ParameterCount parameters() const {
     ParameterCount sum;
     for (const Entry& entry : *this) {
@@ -66,22 +94,5 @@ class Census {
   std::array<Entry, capacity> entries_{};
   std::size_t size_ = 0;
 };
-
-//! The census of a model type: one walk over its parameters. Tolerant: as in Walk.
-template <class Model, bool Tolerant = false> constexpr Census census_of() {
-  Census census;
-  const Model model{};
-  const auto add = [&](const Site& site, const Parameter& parameter) {
-    census.add({.kind = site.kind,
-                .sharded = site.sharded,
-                .elements = parameter.size(),
-                .copies = site.copies,
-                .active = site.active(),
-                .count = 1});
-  };
-  Walk<decltype(add), Tolerant> walk{add};
-  walk.through(model);
-  return census;
-}
 
 }  // namespace moepar

@@ -4,11 +4,11 @@
 #include <moepar/core/rules.hpp>
 #include <moepar/nn/module.hpp>
 #include <moepar/plan/census.hpp>
+#include <moepar/plan/census_walk.hpp>
 #include <moepar/plan/fit.hpp>
 #include <moepar/plan/memory.hpp>
 #include <moepar/plan/state.hpp>
 #include <moepar/plan/traffic.hpp>
-#include <moepar/topology/facts.hpp>
 #include <moepar/topology/layout.hpp>
 #include <moepar/topology/resolve.hpp>
 #include <moepar/topology/rules.hpp>
@@ -17,63 +17,54 @@
 
 namespace moepar {
 
-namespace detail {
-
-constexpr Index second_or_first(Index second, Index first) { return second == none_met ? first : second; }
-
-template <class Model> consteval bool require_one_of_each_degree() {
-  constexpr ModuleFacts f = Model::facts;
-  if constexpr (!require_one_expert_degree_per_model<f.expert_degree,
-                                                     second_or_first(f.second_expert_degree, f.expert_degree)>())
-    return false;
-  else if constexpr (!require_one_shard_degree_per_model<f.shard_degree,
-                                                         second_or_first(f.second_shard_degree, f.shard_degree)>())
-    return false;
-  else
-    return require_one_shard_degree_per_model<f.expert_shard_degree,
-                                              second_or_first(f.second_expert_shard_degree, f.expert_shard_degree)>();
-}
-
-}  // namespace detail
-
-//! A model on a world. Every rule that involves both is checked here, once; what follows from the two is known here:
-//! layout, groups, parameters, bytes and traffic. After a broken rule, which the compiler has reported, answers about
-//! ranks are zero, so that nothing is reported twice.
+//! A model on a world. Every rule that involves both is checked here, when the class is used for the first time; what
+//! follows from the two is known here: layout, groups, parameters, bytes and traffic. After a broken rule, which the
+//! compiler has reported, answers about the model stand as far as it can be walked and answers about ranks are zero.
 template <class Model, class World> struct Deployment {
   using model = Model;
+
+  static constexpr Census census = [] {
+    if constexpr (module_type<Model>)
+      return census_of<Model>();
+    else
+      return Census{};
+  }();
+
+  //! The degrees of the parameters that there are: one that no parameter has is 1.
+  static constexpr Degrees degrees{.expert = census.expert_degree.first,
+                                   .shard = census.dense_shard.first,
+                                   .expert_shard = census.expert_shard.first};
+
   static constexpr bool valid = [] {
-    if constexpr (!children_intact<Model>())
+    if constexpr (!children_intact<Model>() || !census.intact)
       return false;
     else if constexpr (!require_module<Model>())
       return false;
     else if constexpr (!require_world<World>())
       return false;
-    else if constexpr (!detail::require_one_of_each_degree<Model>())
+    else if constexpr (!require_sharded_once<census.sharded_deep>())
+      return false;
+    else if constexpr (!require_expert_parallel_once<census.spread_deep>())
+      return false;
+    else if constexpr (!require_experts_hold_no_experts<census.experts_deep>())
+      return false;
+    else if constexpr (!require_one_expert_degree_per_model<census.expert_degree.first, census.expert_degree.second>())
+      return false;
+    else if constexpr (!require_one_shard_degree_per_model<census.dense_shard.first, census.dense_shard.second>())
+      return false;
+    else if constexpr (!require_one_shard_degree_per_model<census.expert_shard.first, census.expert_shard.second>())
       return false;
     else
-      return require_degrees_fit_world<World::size, Model::facts.expert_degree,
-                                       resolve_shard_degree(Model::facts.shard_degree, World::size),
-                                       resolve_expert_shard_degree(degrees_of(Model::facts), World::size)>();
+      return require_degrees_fit_world<World::size, degrees.expert, resolve_shard_degree(degrees.shard, World::size),
+                                       resolve_expert_shard_degree(degrees, World::size)>();
   }();
   static_assert(detail::checked<valid>);
 
-  static constexpr ModuleFacts facts = [] {
-    if constexpr (valid)
-      return ModuleFacts{Model::facts};
-    else
-      return ModuleFacts{};
-  }();
   static constexpr Layout layout = [] {
     if constexpr (valid)
-      return layout_of(degrees_of(facts), World::size, World::expert_axis);
+      return layout_of(degrees, World::size, World::expert_axis);
     else
       return Layout{};
-  }();
-  static constexpr Census census = [] {
-    if constexpr (module_type<Model>)
-      return census_of<Model, /*Tolerant=*/!children_intact<Model>()>();
-    else
-      return Census{};
   }();
 
   //! Of the whole model.
@@ -81,27 +72,26 @@ template <class Model, class World> struct Deployment {
 
   //! That `rank` holds; rank 0 holds the most.
   static constexpr ParameterCount parameters_of_rank(Index rank = 0) {
-    return valid ? moepar::parameters_of_rank(census, layout, rank) : ParameterCount{};
+    if constexpr (!valid) return {};
+    return moepar::parameters_of_rank(census, layout, rank);
   }
 
   //! Bytes of parameters, gradients and optimizer that `rank` keeps between steps; rank 0 keeps the most.
   static constexpr StateBytes state(Precision precision = Precision::f32, Index rank = 0) {
-    return valid ? state_of_rank(census, layout, precision, rank) : StateBytes{};
+    if constexpr (!valid) return {};
+    return state_of_rank(census, layout, precision, rank);
   }
 
-  //! Bytes of the fullest rank in a step.
+  //! Bytes of the fullest rank in a step; see MemoryPlan for what is counted.
   static constexpr MemoryPlan memory(const StepShape& shape) {
-    if constexpr (valid)
-      return memory_plan<Model>(state(shape.precision), shape);
-    else
-      return {};
+    if constexpr (!valid) return {};
+    return memory_plan<Model>(state(shape.precision), shape);
   }
 
   //! Bytes that a rank sends in a step, by axis.
   static constexpr TrafficBytes traffic(const StepShape& shape) {
     if constexpr (!valid) return {};
-    return traffic_of_rank(census, {.all = facts.routed_columns, .recomputed = facts.recomputed_columns}, layout,
-                           shape);
+    return traffic_of_rank(census, layout, shape);
   }
 
   //! The smallest HybridShard degree (0: the whole world) with which the state of a rank fits `bytes`, if one does.

@@ -24,7 +24,7 @@ template <class Visitor> constexpr bool any_shard_degree(Index world_size, Index
 }
 
 //! The smallest shard degree with which a rank's state (parameters, gradients, optimizer) fits `bytes`, as a user would
-//! write it (0: the whole world); none when even that does not fit. The smallest one moves the fewest bytes.
+//! write it (0: the whole world); none when even that does not fit. Only parameters inside a HybridShard shrink.
 constexpr std::optional<Index> smallest_shard_degree_that_fits(const Census& census, Index world_size,
                                                                Index expert_degree, Index bytes, Precision precision) {
   std::optional<Index> found;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <moepar/core/bf16.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/plan/activations.hpp>
 #include <moepar/plan/state.hpp>
@@ -23,7 +24,8 @@ struct MemoryPlan {
 template <class Model> constexpr MemoryPlan memory_plan(const StateBytes& state, const StepShape& shape) {
   MemoryPlan plan{.parameters = state.parameters, .gradients = state.gradients, .optimizer = state.optimizer};
   if constexpr (computes_rows<Model, float>) {
-    plan.activations = cost_of_pass<Model, float>(shape.tokens()).arena_bytes;
+    plan.activations = shape.precision == Precision::f32 ? cost_of_pass<Model, float>(shape.tokens()).arena_bytes
+                                                         : cost_of_pass<Model, Bf16>(shape.tokens()).arena_bytes;
     plan.activations_counted = true;
   }
   plan.bytes_per_rank = state.total() + plan.activations;

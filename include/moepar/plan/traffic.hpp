@@ -15,14 +15,8 @@ struct StepShape {
   [[nodiscard]] constexpr Index tokens() const { return sequences * length; }
 };
 
-//! Elements that a token sends to experts, one way, over all layers (ModuleFacts::routed_columns), and the part of them
-//! whose layers are computed again in backward.
-struct RoutedColumns {
-  Index all = 0;
-  Index recomputed = 0;
-};
-
-//! Bytes that a rank sends in one step of one micro-step, by axis. A gather or reduction over n ranks moves (n-1)/n of
+//! Bytes that a rank sends in a step without gradient accumulation, by axis; the mean over ranks, as if shards were cut
+//! evenly. A gather or reduction over n ranks moves (n-1)/n of
 //! the buffer, an exchange between n ranks (n-1)/n of the rows when tokens are spread evenly.
 struct TrafficBytes {
   Index gather = 0;     //!< shard axis: parameters, before forward and again before backward
@@ -38,8 +32,7 @@ namespace detail {
 constexpr Index all_but_own(Index bytes, Index parts) { return bytes - ceil_div(bytes, parts); }
 }  // namespace detail
 
-constexpr TrafficBytes traffic_of_rank(const Census& census, const RoutedColumns& routed, const Layout& layout,
-                                       const StepShape& shape) {
+constexpr TrafficBytes traffic_of_rank(const Census& census, const Layout& layout, const StepShape& shape) {
   const Index element = compute_bytes(shape.precision);
   TrafficBytes sum;
   for (const auto& entry : census) {
@@ -51,8 +44,8 @@ constexpr TrafficBytes traffic_of_rank(const Census& census, const RoutedColumns
     sum.reduce += detail::all_but_own(elements * gradient_bytes, shards);
     sum.replicate += 2 * detail::all_but_own(detail::ceil_div(elements, shards) * gradient_bytes, replicas);
   }
-  sum.exchange =
-      detail::all_but_own((4 * routed.all + 2 * routed.recomputed) * shape.tokens() * element, layout.expert);
+  sum.exchange = detail::all_but_own(
+      (4 * census.routed_columns + 2 * census.recomputed_columns) * shape.tokens() * element, layout.expert);
   return sum;
 }
 

@@ -19,8 +19,8 @@ template <class Policy> consteval bool require_router_policy() {
 
 //! Chooses TopK experts a token by Policy. Holds no parameters: the gate that makes the logits belongs to Moe.
 template <class Policy, Index TopK> struct Router {
-  static constexpr bool valid = require_router_policy<Policy>();
-  static_assert(detail::checked<valid>);
+  static constexpr bool rules_hold = require_router_policy<Policy>();
+  static_assert(detail::checked<rules_hold>);
 
   using policy = Policy;
   static constexpr Index top_k = TopK;

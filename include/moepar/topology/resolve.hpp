@@ -2,10 +2,12 @@
 #pragma once
 #include <moepar/core/checks.hpp>
 #include <moepar/core/index.hpp>
-#include <moepar/topology/facts.hpp>
 #include <moepar/topology/layout.hpp>
 
 namespace moepar {
+
+//! Shard degree of experts that follows the one of dense parameters.
+inline constexpr Index same_as_dense = -1;
 
 //! Degrees as a user writes them. shard: 0 the whole world, 1 none, 2..W that many ranks (hybrid_shard_degree of Amazon
 //! SageMaker's model parallel library); expert_shard: the same for experts, or same_as_dense.
@@ -14,10 +16,6 @@ struct Degrees {
   Index shard = 1;
   Index expert_shard = same_as_dense;
 };
-
-constexpr Degrees degrees_of(const ModuleFacts& facts) {
-  return {.expert = facts.expert_degree, .shard = facts.shard_degree, .expert_shard = facts.expert_shard_degree};
-}
 
 //! Ranks that `shard` means for dense parameters. A world of 0 ranks stays 0.
 constexpr Index resolve_shard_degree(Index shard, Index world_size) { return shard == 0 ? world_size : shard; }
@@ -46,7 +44,7 @@ constexpr Layout checked_layout(const Degrees& degrees, Index world_size, Index 
   check_world_has_ranks(world_size, where);
   check_shard_degree_is_not_negative(degrees.shard, where);
   if (degrees.expert_shard != same_as_dense) check_shard_degree_is_not_negative(degrees.expert_shard, where);
-  check_degree_divides_expert_count(degrees.expert, expert_count == 0 ? 1 : expert_count, where);
+  if (expert_count != 0 || degrees.expert != 1) check_degree_divides_expert_count(degrees.expert, expert_count, where);
   check_degree_divides_world_size(degrees.expert, world_size, where);
   const Layout layout = layout_of(degrees, world_size, axis);
   check_shard_degree_divides_world_size(layout.dense_shard, world_size, where);

@@ -27,8 +27,10 @@ class SizeOfList {
   }
   template <class Array> void each(const char*, Array& array) { through(array); }
   template <class Member> void stacked(const char*, Index, Member& member) { through(member); }
-  template <class Member> void routed(Index, Member& member) { through(member); }
-  template <class Member> void sharded(Member& member) { through(member); }
+  template <class Member> void routed(Index, Index, Member& member) { through(member); }
+  template <class Member> void sharded(Index, Index, Member& member) { through(member); }
+  template <class Member> void spread(Index, Member& member) { through(member); }
+  template <class Member> void recomputed(Member& member) { through(member); }
 };
 
 template <class Module> std::size_t listed_bytes() {

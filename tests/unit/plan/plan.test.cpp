@@ -31,6 +31,8 @@ std::string text(const mp::Census& census) {
     lines.push_back(std::to_string(static_cast<int>(entry.kind)) + (entry.sharded ? " sharded " : " whole ") +
                     std::to_string(entry.elements) + " x " + std::to_string(entry.copies) + " active " +
                     std::to_string(entry.active) + ": " + std::to_string(entry.count));
+  lines.push_back("routed " + std::to_string(census.routed_columns) + ", again " +
+                  std::to_string(census.recomputed_columns) + ", of " + std::to_string(census.expert_count));
   std::sort(lines.begin(), lines.end());
   return std::accumulate(lines.begin(), lines.end(), std::string{},
                          [](std::string all, const std::string& line) { return all + line + '\n'; });
@@ -51,7 +53,7 @@ std::vector<mp::Layout> legal_layouts(Index world, Index experts) {
 }  // namespace
 
 TEST_CASE("a model of numbers has the census of the type") {
-  CHECK(text(mp::census_of(mp::mixtral_8x7b)) == text(mp::census_of<mp::Mixtral8x7B<2, 4>>()));
+  CHECK(text(mp::census_of(mp::mixtral_8x7b, true)) == text(mp::census_of<mp::Mixtral8x7B<2, 4>>()));
   CHECK(text(mp::census_of({.vocab_size = 320,
                             .hidden_size = 64,
                             .intermediate_size = 100,
@@ -59,7 +61,8 @@ TEST_CASE("a model of numbers has the census of the type") {
                             .num_attention_heads = 8,
                             .num_key_value_heads = 2,
                             .num_local_experts = 6,
-                            .num_experts_per_tok = 3})) == text(mp::census_of<Typed<64, 100, 3, 8, 2, 320, 6, 3>>()));
+                            .num_experts_per_tok = 3},
+                           false)) == text(mp::census_of<Typed<64, 100, 3, 8, 2, 320, 6, 3>>()));
   CHECK(text(mp::census_of({.vocab_size = 31,
                             .hidden_size = 24,
                             .intermediate_size = 24,
@@ -69,7 +72,8 @@ TEST_CASE("a model of numbers has the census of the type") {
                             .head_dim = 10,
                             .num_local_experts = 1,
                             .num_experts_per_tok = 1,
-                            .tie_word_embeddings = true})) ==
+                            .tie_word_embeddings = true},
+                           false)) ==
         text(mp::census_of<Typed<24, 24, 1, 3, 1, 31, 1, 1, mp::HeadWeights::tied, 10>>()));
 }
 
@@ -118,27 +122,26 @@ TEST_CASE("parameters outside a HybridShard stand whole on every rank") {
 }
 
 TEST_CASE("traffic by axis: Mixtral 8x7B, the formulas in words") {
-  const auto census = mp::census_of(mp::mixtral_8x7b);
-  const auto routed = mp::routed_columns_of(mp::mixtral_8x7b, true);
+  const auto census = mp::census_of(mp::mixtral_8x7b, true);
   const mp::StepShape shape{.sequences = 1, .length = 4096, .precision = mp::Precision::bf16};
   const auto layout = mp::checked_layout({.expert = 8, .shard = 4}, 64, 8);
-  const auto traffic = mp::traffic_of_rank(census, routed, layout, shape);
+  const auto traffic = mp::traffic_of_rank(census, layout, shape);
   const Index dense = census.parameters().dense, expert = census.parameters().expert;
   CHECK(traffic.gather == 2 * (dense + expert / 8) * 2 * 3 / 4);  // twice, two bytes, three quarters from others
   CHECK(traffic.reduce == (dense + expert / 8) * 4 * 3 / 4);
   CHECK(traffic.replicate == 2 * (dense / 4 * 4 * 15 / 16 + expert / 8 / 4 * 4 * 1 / 2));
   // Two rows of 4096 elements a token and layer, to the experts and back, forward, again, and backward.
   CHECK(traffic.exchange == Index{6} * 32 * 4096 * 2 * 4096 * 2 * 7 / 8);
-  SUBCASE("one rank sends nothing") { CHECK(mp::traffic_of_rank(census, routed, mp::Layout{}, shape).total() == 0); }
+  SUBCASE("one rank sends nothing") { CHECK(mp::traffic_of_rank(census, mp::Layout{}, shape).total() == 0); }
   SUBCASE("recomputation is read off the type") {
     using Job = mp::Deployment<mp::Mixtral8x7B<8, 4>, mp::World<64>>;
     CHECK(Job::traffic(shape) == traffic);
-    CHECK(Job::facts.routed_columns == routed.all);
+    CHECK(Job::census.routed_columns == census.routed_columns);
   }
 }
 
 TEST_CASE("the smallest shard degree that fits is the first of all legal ones that fits") {
-  const auto census = mp::census_of(mp::mixtral_8x7b);
+  const auto census = mp::census_of(mp::mixtral_8x7b, true);
   for (const Index world : {1, 2, 6, 7, 16, 48, 64, 1 << 20})
     for (const Index expert : {1, 2, 4, 8}) {
       std::vector<Index> tried;
@@ -169,6 +172,30 @@ TEST_CASE("the smallest shard degree that fits is the first of all legal ones th
     }
 }
 
+TEST_CASE("a degree of parameters that a model does not have binds nothing") {
+  struct Attention : mp::HybridShard<mp::Attention<64, 8>, 8> {};
+  struct Experts : mp::ExpertParallel<mp::Experts<mp::SwiGlu<64, 128>, 8>, 2> {};
+  struct Block : mp::TransformerBlock<Attention, mp::Moe<mp::Router<mp::Sinkhorn, 2>, Experts>> {};
+  using Job = mp::Deployment<Block, mp::World<8>>;  // dense shards of 8, experts whole: 2 x 8 need not divide 8
+  CHECK(Job::layout == mp::Layout{.world = 8, .expert = 2, .dense_shard = 8, .expert_shard = 1});
+}
+
+TEST_CASE("what an expert is wrapped in counts") {
+  struct Expert : mp::HybridShard<mp::SwiGlu<64, 128>, 4> {};
+  struct Moe : mp::Moe<mp::Router<mp::Sinkhorn, 2>, mp::ExpertParallel<mp::Experts<Expert, 8>, 2>> {};
+  using Job = mp::Deployment<Moe, mp::World<8>>;
+  CHECK(Job::layout.expert_shard == 4);
+  CHECK(Job::parameters_of_rank().expert == 8 / 2 * 3 * 64 * 128 / 4);
+  CHECK(Job::parameters_of_rank().dense == 8 * 64);  // the gate is not sharded
+}
+
+TEST_CASE("bfloat16 halves the activations") {
+  using Job = mp::Deployment<mp::SwiGlu<64, 128>, mp::World<1>>;
+  const auto f32 = Job::memory({.sequences = 2, .length = 3});
+  const auto bf16 = Job::memory({.sequences = 2, .length = 3, .precision = mp::Precision::bf16});
+  CHECK(f32.activations == 2 * bf16.activations);
+}
+
 namespace {
 template <Index Degree>
 struct AnyDegree
@@ -178,6 +205,18 @@ struct AnyDegree
                                                   mp::ExpertParallel<mp::Experts<mp::SwiGlu<64, 128>, 12>, Degree>>>,
                      2>,
           2> {};
+template <Index Count, Index Degree>
+struct Layer
+    : mp::Moe<mp::Router<mp::Sinkhorn, 2>, mp::ExpertParallel<mp::Experts<mp::SwiGlu<64, 128>, Count>, Degree>> {};
+template <Index Degree> struct AnyMixed {
+  static constexpr mp::ModuleFacts facts{.hidden = 64};
+  Layer<8, Degree> first{};
+  Layer<12, Degree> second{};
+  template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
+    walk("first", self.first);
+    walk("second", self.second);
+  }
+};
 struct NoExperts : mp::SwiGlu<64, 128> {};
 template <Index> struct AnyNoExperts : NoExperts {};
 }  // namespace
@@ -193,6 +232,8 @@ TEST_CASE("a degree that only the run knows picks a compiled layout") {
                           std::to_string(degree) + ". Fix: choose one of 1, 2, 3, 6.")
                              .c_str(),
                          mp::Error);
+  CHECK(mp::with_expert_degree<AnyMixed, mp::World<8>>(4, degree_of) == 4);  // layers of 8 and of 12 experts: 1, 2, 4
+  CHECK_THROWS_AS((mp::with_expert_degree<AnyMixed, mp::World<8>>(8, degree_of)), mp::Error);
   CHECK(mp::with_expert_degree<AnyNoExperts, mp::World<3>>(1, degree_of) == 1);
   CHECK_THROWS_AS((mp::with_expert_degree<AnyNoExperts, mp::World<3>>(3, degree_of)), mp::Error);
   CHECK_NOTHROW((mp::check_launched_world<mp::Deployment<AnyDegree<2>, mp::World<12>>>(12)));

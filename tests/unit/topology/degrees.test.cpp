@@ -58,13 +58,14 @@ TEST_CASE("refusals at start carry the sentence of the compiler and the numbers"
             .starts_with("moepar::Deployment: expert degree times the shard degree of experts must divide the world "
                          "size (Degree = 4, ExpertShardDegree = 4, WorldSize = 8). Fix: "));
   CHECK(refusal({.expert = 2, .shard = 16}, 16, 8).find("HybridShard<Model, 0>") != std::string::npos);
-  CHECK(refusal({}, 0, 8).starts_with("moepar::World: a world has at least one rank (WorldSize = 0). Fix: "));
+  CHECK(refusal({}, 0, 8).starts_with("moepar::World: a world has 1 to 2^24 ranks (WorldSize = 0). Fix: "));
   CHECK(refusal({.shard = -2}, 8, 8).find("(ShardDegree = -2)") != std::string::npos);
   CHECK(refusal({.shard = 2, .expert_shard = -7}, 8, 8).find("(ShardDegree = -7)") != std::string::npos);
-  CHECK(refusal({.expert = 2}, 8, 0).find("(Degree = 2, ExpertCount = 1)") != std::string::npos);
+  CHECK(refusal({.expert = 2}, 8, 0).find("(Degree = 2, ExpertCount = 0)") != std::string::npos);
   SUBCASE("numbers from outside do not overflow") {
     constexpr Index big = Index{1} << 40;
-    CHECK(refusal({.expert = big, .shard = big}, big, big).find("ExpertShardDegree") != std::string::npos);
+    CHECK(refusal({.expert = big, .shard = big}, big, big).find("WorldSize = 1099511627776") != std::string::npos);
+    CHECK(refusal({.expert = 8, .shard = 8, .expert_shard = big}, 8, 8).find("ExpertShardDegree") != std::string::npos);
     CHECK(refusal({.shard = big}, 8, 8).find("ShardDegree = 1099511627776") != std::string::npos);
   }
 }
