@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <moepar/moe.hpp>
 #include <nlohmann/json.hpp>
@@ -23,7 +24,6 @@ using mp::Index;
 
 namespace {
 
-constexpr Index largest_world = Index{1} << 20;
 constexpr Index largest_size = Index{1} << 30;   // of one number of a model or a step
 constexpr std::size_t largest_config = 1 << 20;  // bytes
 constexpr int deepest_config = 16;
@@ -51,27 +51,37 @@ struct Row {
   throw mp::Error{fmt::format("moepar plan: {}: {}", file, what)};
 }
 
-// A number of config.json, if it is there. `names` in order of preference.
-void read_size(const nlohmann::json& config, const std::string& file, const char* name, Index& size) {
+// What a value of the file looks like, in a line.
+std::string shown(const nlohmann::json& value) {
+  const std::string text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+}
+
+// Reads a number of config.json; whether it is there.
+bool read_size(const nlohmann::json& config, const std::string& file, const char* name, Index& size) {
   const auto found = config.find(name);
-  if (found == config.end() || found->is_null()) return;
+  if (found == config.end() || found->is_null()) return false;
   if (!found->is_number_integer() && !found->is_number_unsigned())
-    refuse_config(file, fmt::format("{} must be a whole number, but is {}. Fix: write a number.", name, found->dump()));
+    refuse_config(file, fmt::format("{} must be a whole number, but is {}. Fix: write a number.", name, shown(*found)));
   if (found->is_number_unsigned() && found->get<std::uint64_t>() > static_cast<std::uint64_t>(largest_size))
-    refuse_config(file, fmt::format("{} is {}, more than 2^30. Fix: check the file.", name, found->dump()));
+    refuse_config(file, fmt::format("{} is {}, more than 2^30. Fix: check the file.", name, shown(*found)));
   size = found->get<Index>();
+  return true;
 }
 
 // Depth and size are bounded before parsing, and a key that stands twice is refused: readers disagree about which
 // counts.
 nlohmann::json parse_config(const std::string& file) {
+  if (!std::filesystem::is_regular_file(file)) refuse_config(file, "is no file. Fix: give the path of a config.json.");
   std::ifstream stream{file, std::ios::binary};
-  if (!stream) refuse_config(file, "cannot be read. Fix: give the path of a config.json.");
+  if (!stream) refuse_config(file, "cannot be read. Fix: check its rights.");
   std::string text(largest_config + 1, '\0');
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (stream.bad()) refuse_config(file, "cannot be read. Fix: give the path of a config.json, not of a folder.");
+  if (stream.bad()) refuse_config(file, "cannot be read. Fix: check the disk and the rights.");
   text.resize(static_cast<std::size_t>(stream.gcount()));
   if (text.size() > largest_config) refuse_config(file, "is larger than 1 MiB. Fix: give the config.json of a model.");
+  if (text.find('\0') != std::string::npos)
+    refuse_config(file, "holds a NUL byte. Fix: give the config.json of a model.");
   std::vector<std::set<std::string>> keys;
   const auto callback = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
     if (depth > deepest_config)
@@ -79,7 +89,7 @@ nlohmann::json parse_config(const std::string& file) {
     if (event == nlohmann::json::parse_event_t::object_start) keys.emplace_back();
     if (event == nlohmann::json::parse_event_t::object_end) keys.pop_back();
     if (event == nlohmann::json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
-      refuse_config(file, fmt::format("the key {} stands twice. Fix: remove one.", parsed.dump()));
+      refuse_config(file, fmt::format("the key {} stands twice. Fix: remove one.", shown(parsed)));
     return true;
   };
   try {
@@ -96,16 +106,22 @@ void read_config(const std::string& file, mp::MixtralSizes& sizes) {
   if (const auto type = config.find("model_type"); type != config.end() && *type != "mixtral")
     refuse_config(file,
                   fmt::format("model_type is {}, and this program plans a mixtral. Fix: give its sizes by options.",
-                              type->dump()));
-  read_size(config, file, "vocab_size", sizes.vocab_size);
-  read_size(config, file, "hidden_size", sizes.hidden_size);
-  read_size(config, file, "intermediate_size", sizes.intermediate_size);
-  read_size(config, file, "num_hidden_layers", sizes.num_hidden_layers);
-  read_size(config, file, "num_attention_heads", sizes.num_attention_heads);
-  read_size(config, file, "num_key_value_heads", sizes.num_key_value_heads);
-  read_size(config, file, "head_dim", sizes.head_dim);
-  read_size(config, file, "num_local_experts", sizes.num_local_experts);
-  read_size(config, file, "num_experts_per_tok", sizes.num_experts_per_tok);
+                              shown(*type)));
+  const std::pair<const char*, Index*> numbers[] = {{"vocab_size", &sizes.vocab_size},
+                                                    {"hidden_size", &sizes.hidden_size},
+                                                    {"intermediate_size", &sizes.intermediate_size},
+                                                    {"num_hidden_layers", &sizes.num_hidden_layers},
+                                                    {"num_attention_heads", &sizes.num_attention_heads},
+                                                    {"num_key_value_heads", &sizes.num_key_value_heads},
+                                                    {"head_dim", &sizes.head_dim},
+                                                    {"num_local_experts", &sizes.num_local_experts},
+                                                    {"num_experts_per_tok", &sizes.num_experts_per_tok}};
+  int known = 0;
+  for (const auto& [name, number] : numbers) known += read_size(config, file, name, *number) ? 1 : 0;
+  if (known == 0)
+    refuse_config(
+        file,
+        "names no size of a model (hidden_size, num_local_experts, ...). Fix: give the config.json of a Mixtral.");
   if (const auto tied = config.find("tie_word_embeddings"); tied != config.end() && !tied->is_null()) {
     if (!tied->is_boolean()) refuse_config(file, "tie_word_embeddings must be true or false. Fix: write one of them.");
     sizes.tie_word_embeddings = tied->get<bool>();
@@ -116,17 +132,18 @@ void read_config(const std::string& file, mp::MixtralSizes& sizes) {
 Index parse_memory(const std::string& text) {
   const std::pair<std::string_view, double> units[] = {{"GiB", 0x1p30}, {"GB", 1e9},  {"MiB", 0x1p20}, {"MB", 1e6},
                                                        {"TiB", 0x1p40}, {"TB", 1e12}, {"", 1}};
-  std::size_t used = 0;
+  std::size_t used = std::min(text.find_first_not_of("0123456789."), text.size());
   double value = 0;
   try {
-    value = std::stod(text, &used);
+    value = std::stod(text.substr(0, used));
   } catch (const std::exception&) {
     used = 0;
   }
   std::string_view unit = std::string_view{text}.substr(used);
   while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
   for (const auto& [name, bytes] : units)
-    if (used > 0 && unit == name && value > 0 && value * bytes < 0x1p62) return static_cast<Index>(value * bytes);
+    if (used > 0 && unit == name && value * bytes >= 1 && value * bytes < 0x1p62)
+      return static_cast<Index>(value * bytes);
   throw mp::Error{fmt::format(
       "moepar plan: --memory {}: not an amount of memory. Fix: write for example 80GB, 24GiB or 512MB.", text)};
 }
@@ -150,7 +167,6 @@ void check_magnitude(const mp::MixtralSizes& sizes, const mp::StepShape& step) {
 }
 
 std::vector<Row> plan(const Options& options, const mp::Census& census, Index memory) {
-  const auto routed = mp::routed_columns_of(options.sizes, options.recompute);
   std::vector<Row> rows;
   for (Index expert = 1; expert <= std::min(options.sizes.num_local_experts, options.world); ++expert) {
     if (options.expert_degree != 0 && expert != options.expert_degree) continue;
@@ -161,7 +177,7 @@ std::vector<Row> plan(const Options& options, const mp::Census& census, Index me
       const auto layout =
           mp::checked_layout({.expert = expert, .shard = shard}, options.world, options.sizes.num_local_experts);
       const auto state = mp::state_of_rank(census, layout, options.step.precision);
-      rows.push_back({expert, shard, layout, state, mp::traffic_of_rank(census, routed, layout, options.step),
+      rows.push_back({expert, shard, layout, state, mp::traffic_of_rank(census, layout, options.step),
                       state.total() <= memory, smallest == shard});
       return false;
     });
@@ -184,8 +200,9 @@ void print_table(const Options& options, const mp::Census& census, Index memory,
   fmt::print("{:.2f} billion parameters, {:.2f} used by a token; {} experts, top-{}\n",
              static_cast<double>(count.total()) * 1e-9, static_cast<double>(count.active) * 1e-9,
              options.sizes.num_local_experts, options.sizes.num_experts_per_tok);
-  fmt::print("{} ranks, {} tokens a rank and step, {}{}, {} for the state of a rank\n\n", options.world,
-             options.step.tokens(), options.step.precision == mp::Precision::f32 ? "f32" : "bf16 with f32 master",
+  fmt::print("{} rank{}, {} tokens a rank and step, {}{}, {} for the state of a rank\n\n", options.world,
+             options.world == 1 ? "" : "s", options.step.tokens(),
+             options.step.precision == mp::Precision::f32 ? "f32" : "bf16 with f32 master",
              options.recompute ? ", blocks recomputed" : "", bytes(memory));
   fmt::print("                           a rank keeps                                a rank sends in a step\n");
   fmt::print("{:>3} {:>8} {:>9} | {:>9} {:>9} {:>9} {:>9} | {:>9} {:>9} {:>9} {:>9}\n", "EP", "HSD", "replicas",
@@ -194,14 +211,15 @@ void print_table(const Options& options, const mp::Census& census, Index memory,
   for (const Row& row : rows) {
     if (group != 0 && row.expert != group) fmt::print("\n");
     group = row.expert;
-    fmt::print("{:>3} {:>8} {:>9} | {:>9} {:>9} {:>9} {:>9} | {:>9} {:>9} {:>9} {:>9}{}\n", row.expert,
-               row.shard == 0 ? std::string{"0 (all)"} : std::to_string(row.shard),
-               row.layout.replica_degree(mp::Kind::dense), bytes(row.state.parameters), bytes(row.state.gradients),
-               bytes(row.state.optimizer), bytes(row.state.total()), bytes(row.traffic.gather),
-               bytes(row.traffic.reduce), bytes(row.traffic.replicate), bytes(row.traffic.exchange),
-               row.smallest ? "  <- smallest HSD that fits"
-               : row.fits   ? ""
-                            : "  too large");
+    fmt::print(
+        "{:>3} {:>8} {:>9} | {:>9} {:>9} {:>9} {:>9} | {:>9} {:>9} {:>9} {:>9}{}\n", row.expert,
+        row.shard == 0 ? std::string{"0 (all)"} : std::to_string(row.shard),
+        fmt::format("{}/{}", row.layout.replica_degree(mp::Kind::dense), row.layout.replica_degree(mp::Kind::expert)),
+        bytes(row.state.parameters), bytes(row.state.gradients), bytes(row.state.optimizer), bytes(row.state.total()),
+        bytes(row.traffic.gather), bytes(row.traffic.reduce), bytes(row.traffic.replicate), bytes(row.traffic.exchange),
+        row.smallest ? "  <- smallest HSD that fits"
+        : row.fits   ? ""
+                     : "  too large");
   }
   const bool any = std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.fits; });
   if (!any)
@@ -221,7 +239,8 @@ void print_json(const Options& options, const mp::Census& census, Index memory, 
   for (const Row& row : rows)
     out["layouts"].push_back({{"expert_degree", row.expert},
                               {"hybrid_shard_degree", row.shard},
-                              {"replicas", row.layout.replica_degree(mp::Kind::dense)},
+                              {"dense_replicas", row.layout.replica_degree(mp::Kind::dense)},
+                              {"expert_replicas", row.layout.replica_degree(mp::Kind::expert)},
                               {"state_bytes",
                                {{"parameters", row.state.parameters},
                                 {"gradients", row.state.gradients},
@@ -242,11 +261,12 @@ int run(int argc, char** argv) {
   CLI::App app{
       "Legal layouts of a Mixtral: bytes a rank keeps, bytes it sends in a step, and the smallest hybrid shard degree "
       "(HSD) that fits. Sizes are those of Mixtral 8x7B unless a config.json or an option says otherwise."};
+  app.name("./dev plan");
   app.set_help_flag("-h,--help", "This text");
   std::string precision = "bf16";
   bool no_recompute = false;
   app.add_option("--config", options.config, "config.json of a Hugging Face Mixtral; options below override it");
-  app.add_option("--world", options.world, "Ranks (default 8, at most 2^20)");
+  app.add_option("--world", options.world, "Ranks (default 8, at most 2^24)");
   app.add_option("--expert-parallel", options.expert_degree, "Only this expert degree (EP)");
   app.add_option("--memory", options.memory, "Memory for the state of a rank (default 80GB)");
   app.add_option("--precision", precision, "f32 or bf16 (with f32 master; default)");
@@ -274,7 +294,8 @@ int run(int argc, char** argv) {
       {"--head_dim", &mp::MixtralSizes::head_dim},
       {"--num_local_experts", &mp::MixtralSizes::num_local_experts},
       {"--num_experts_per_tok", &mp::MixtralSizes::num_experts_per_tok}};
-  for (const auto& [flag, member] : fields) sizes->add_option(flag, asked.*member);
+  for (const auto& [flag, member] : fields)
+    sizes->add_option(flag, asked.*member, fmt::format("Default {}", mp::mixtral_8x7b.*member));
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
@@ -292,9 +313,6 @@ int run(int argc, char** argv) {
           fmt::format("moepar plan: {} is {}, more than 2^30. Fix: check it.", flag + 2, options.sizes.*member)};
   mp::check_sizes(options.sizes);
   mp::check_world_has_ranks(options.world);
-  if (options.world > largest_world)
-    throw mp::Error{
-        fmt::format("moepar plan: --world {}: at most 2^20 ranks. Fix: choose a smaller world.", options.world)};
   if (precision != "f32" && precision != "bf16")
     throw mp::Error{fmt::format("moepar plan: --precision {}: not known. Fix: choose f32 or bf16.", precision)};
   options.step.precision = precision == "f32" ? mp::Precision::f32 : mp::Precision::bf16;
@@ -311,7 +329,7 @@ int run(int argc, char** argv) {
 
   check_magnitude(options.sizes, options.step);
   const Index memory = parse_memory(options.memory);
-  const auto census = mp::census_of(options.sizes);
+  const auto census = mp::census_of(options.sizes, options.recompute);
   const auto rows = plan(options, census, memory);
   (options.json ? print_json : print_table)(options, census, memory, rows);
   return 0;
