@@ -19,8 +19,9 @@ struct MoeLayer : mp::Moe<mp::Router<mp::Sinkhorn, /*TopK=*/2>, Experts> {};
 struct Block : mp::Recompute<mp::TransformerBlock<mp::Attention<256, /*heads*/ 8, /*kv heads*/ 2>, MoeLayer>> {};
 struct Model : mp::HybridShard<mp::CausalLm</*vocabulary*/ 32000, mp::Repeat<Block, 4>>, /*ShardDegree=*/2> {};
 
-using Job = mp::Deployment<Model, mp::World<8>>;  // every rule is checked here, once
+using Job = mp::Deployment<Model, mp::World<8>>;
 
+// Here every rule is checked.
 static_assert(Job::memory({.sequences = 4, .length = 512}).bytes_per_rank <= 2_GiB);
 
 namespace {

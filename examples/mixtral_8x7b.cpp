@@ -41,9 +41,10 @@ int main() {
 
   std::printf("Mixtral 8x7B   %.2f billion parameters, %.2f of them used by a token\n",
               billions(Job::parameters().total()), billions(Job::parameters().active));
-  std::printf("64 ranks       expert degree %lld, shard degree %lld, %lld replicas\n\n",
+  std::printf("64 ranks       expert degree %lld, shard degree %lld; replicas: %lld of experts, %lld of the rest\n\n",
               static_cast<long long>(Job::layout.expert), static_cast<long long>(Job::layout.expert_shard),
-              static_cast<long long>(Job::layout.replica_degree(mp::Kind::expert)));
+              static_cast<long long>(Job::layout.replica_degree(mp::Kind::expert)),
+              static_cast<long long>(Job::layout.replica_degree(mp::Kind::dense)));
 
   std::printf("A rank keeps\n");
   print_state("f32", Job::state(mp::Precision::f32));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A module of your own: two facts, one list of members, forward and backward that touch the machine through `rank`
+// A module of your own: one fact, one list of members, forward and backward that touch the machine through `rank`
 // only. It is then wrapped, counted and planned like the library's own, alone and inside a larger model.
 //
 //   g++ -std=c++20 -O3 -I include examples/own_module.cpp -pthread && ./a.out
