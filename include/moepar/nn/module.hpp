@@ -19,7 +19,8 @@ using NoVisit = void (*)(const Site&, Parameter&);
 
 //! A class that states its facts as a constant, lists its members, and can be made without arguments.
 template <class M>
-concept module_type = std::is_class_v<M> && std::default_initializable<M> && requires {
+concept module_type = std::is_class_v<M> && requires {
+  M{};  // not std::default_initializable, which instantiates sixteen classes a module
   { M::facts } -> std::convertible_to<ModuleFacts>;
   requires !std::is_member_object_pointer_v<decltype(&M::facts)>;
 } && requires(M& m, const M& constant, Walk<detail::NoVisit>& walk) {
