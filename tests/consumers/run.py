@@ -90,7 +90,7 @@ def build_with_cmake(cmake, project, build, *options):
 
 def build_with_package(cmake, project, prefix):
     where = f"-DCMAKE_PREFIX_PATH={prefix}"
-    for wrong in ("0.2", "99.0"):
+    for wrong in ("0.0", "0.2", "99.0"):  # also an older one: a new minor version may break
         refused = subprocess.run(
             [cmake, "-S", str(project), "-B", str(prefix / "refused" / wrong), where, f"-DWANTED={wrong}"],
             cwd=working_folder,
