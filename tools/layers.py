@@ -43,7 +43,8 @@ MAY_INCLUDE = {
     "models": BELOW_TOP,
 }
 FREE = {"moepar/version.hpp"}  # only macros: anyone may include it
-UMBRELLAS = {UMBRELLA, "moepar/moe.cuh"}  # for users: no header of ours includes one, but moe.cuh adds to moe.hpp
+# For users: no header of ours includes one, but each of these adds to the one before it.
+UMBRELLAS = ["moepar/model.hpp", UMBRELLA, "moepar/moe.cuh"]
 OTHER_SYSTEM = {"immintrin.h"}
 STANDARD = re.compile(r"[a-z_0-9]+")  # <vector>, <cstdint>: no slash, no suffix
 
@@ -63,7 +64,7 @@ def problem_of(name, bracket, target):
         return f'"{target}" in quotes. Fix: write <moepar/...>'
     if not (INCLUDE / target).is_file():
         return f"<{target}> does not exist"
-    if target in FREE or name in UMBRELLAS and (target not in UMBRELLAS or name.endswith(".cuh")):
+    if target in FREE or name in UMBRELLAS and (target not in UMBRELLAS or UMBRELLAS.index(target) < UMBRELLAS.index(name)):
         return None
     if target in UMBRELLAS:
         return f"<{target}> is for users"
@@ -119,7 +120,7 @@ def main():
     problems = []
     served = reachable(UMBRELLA)
     for name in names:
-        if folder(name) not in LEVELS and name not in UMBRELLAS | FREE:
+        if folder(name) not in LEVELS and name not in FREE.union(UMBRELLAS):
             problems.append(f"include/{name}: no level is given for its folder")
         for number, bracket, target in found[name]:
             why = problem_of(name, bracket, target)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A degree that only the run knows needs at least one layout that is legal.
-#include <moepar/moe.hpp>
+#include <moepar/model.hpp>
 
 namespace mp = moepar;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Heads, and what a block is made of.
-#include <moepar/moe.hpp>
+#include <moepar/model.hpp>
 
 namespace mp = moepar;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Degree of ExpertParallel, four wrappers deep in a model that is used in every way a program uses one.
-#include <moepar/moe.hpp>
+#include <moepar/model.hpp>
 
 namespace mp = moepar;
 

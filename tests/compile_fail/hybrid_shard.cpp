@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shard degrees against the world.
-#include <moepar/moe.hpp>
+#include <moepar/model.hpp>
 
 namespace mp = moepar;
 

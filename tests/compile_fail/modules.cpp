@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Things that are no module, no world, or of no size.
-#include <moepar/moe.hpp>
+#include <moepar/model.hpp>
 
 namespace mp = moepar;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Router, experts and what joins them.
-#include <moepar/moe.hpp>
+#include <moepar/model.hpp>
 
 namespace mp = moepar;
 

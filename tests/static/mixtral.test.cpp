@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mixtral 8x7B as a type: published sizes, and the state of a rank with 16 bytes a parameter on known layouts.
-#include <moepar/moe.hpp>
+#include <moepar/model.hpp>
 
 namespace mp = moepar;
 using namespace mp::literals;

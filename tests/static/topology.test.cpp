@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <moepar/moe.hpp>
+#include <moepar/model.hpp>
 
 namespace mp = moepar;
 using mp::Group;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstddef>
-#include <memory>
 #include <moepar/comm/call.hpp>
 #include <moepar/comm/collective_error.hpp>
 #include <moepar/comm/threads/world_state.hpp>
@@ -33,10 +32,7 @@ class Meeting {
  public:
   Meeting(ThreadWorldState& world, std::vector<Index> members)
       : world_{world}, members_{std::move(members)}, slots_(members_.size()), here_(members_.size()) {
-    world_.add_bell([this] {
-      { const std::lock_guard lock{mutex_}; }  // whoever is about to wait has seen the news or hears the bell
-      changed_.notify_all();
-    });
+    world_.add_bell(mutex_, changed_);
   }
 
   [[nodiscard]] Index size() const { return static_cast<Index>(members_.size()); }

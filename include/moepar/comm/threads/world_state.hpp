@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <functional>
-#include <memory>
+#include <condition_variable>
 #include <moepar/comm/call.hpp>
 #include <moepar/comm/collective_error.hpp>
 #include <moepar/core/index.hpp>
@@ -75,17 +73,20 @@ class ThreadWorldState {
                           call, failure_->suspects};
   }
 
-  //! A bell stays registered until the world ends. It must not call back into this object while holding a lock of its
-  //! own.
-  void add_bell(std::function<void()> bell) {
+  //! A meeting to wake when a rank leaves or the world fails. Registered until the world ends.
+  void add_bell(std::mutex& mutex, std::condition_variable& changed) {
     const std::lock_guard lock{bells_mutex_};
-    bells_.push_back(std::move(bell));
+    bells_.push_back({&mutex, &changed});
   }
 
  private:
   struct Rank {
     Call last{}, current{};
     std::string left;  //!< empty: still there
+  };
+  struct Bell {
+    std::mutex* mutex;
+    std::condition_variable* changed;
   };
   struct Failure {
     CollectiveError::Reason reason;
@@ -109,7 +110,12 @@ class ThreadWorldState {
 
   void ring() {
     const std::lock_guard lock{bells_mutex_};
-    for (const auto& bell : bells_) bell();
+    for (const Bell& bell : bells_) {
+      {
+        const std::lock_guard wait{*bell.mutex};
+      }  // whoever is about to wait has seen the news or hears the bell
+      bell.changed->notify_all();
+    }
   }
 
   mutable std::mutex mutex_;
@@ -117,7 +123,7 @@ class ThreadWorldState {
   std::optional<Failure> failure_;
   std::atomic<bool> failed_{false};
   std::mutex bells_mutex_;
-  std::vector<std::function<void()>> bells_;
+  std::vector<Bell> bells_;
   std::chrono::milliseconds deadline_;
 };
 
