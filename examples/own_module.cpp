@@ -54,7 +54,7 @@ struct Layer : mp::Moe<mp::Router<mp::TopKSoftmax, 2>, Experts> {};
 
 constexpr mp::Index rows = 10;
 using Alone = Adapter<64, 256>;
-static_assert(mp::cost_of_pass<Alone>(rows).arena_bytes < 100'000);  // forward and backward, run by the compiler
+static_assert(mp::cost_of_pass<Alone>(rows).arenas.activations < 100'000);  // forward and backward, run by the compiler
 
 int main() {
   const auto whole = mp::Deployment<Sharded, mp::World<4>>::parameters().total();
@@ -65,28 +65,27 @@ int main() {
 
   // Now really: one rank, its memory as large as the plan says, values by name.
   Alone adapter{};
-  mp::SingleRank<float> rank{adapter, mp::cost_of_pass<Alone>(rows).arena_bytes};
+  const auto planned = mp::cost_of_pass<Alone>(rows).arenas;
+  mp::SingleRank<float> rank{adapter, {.sequences = 1, .length = rows}, planned};
   mp::for_each_parameter(adapter, [&](const mp::Site& site, const mp::Parameter& parameter) {
     const auto key = mp::random_key(/*seed=*/1, site.name());
-    const auto values = rank.values(parameter);
-    for (mp::Index i = 0; i < values.size(); ++i)
-      values.data[i] = mp::normal_value(mp::random_word(key, 0, i), 0.0, 0.1);
+    mp::fill_normal(rank.kept(parameter), key, /*step=*/0, /*first=*/0, /*mean=*/0.0, /*standard_deviation=*/0.1);
   });
   std::vector<float> in(rows * 64, 1.0f), out(in.size()), in_gradient(in.size());
   const auto matrix = [](std::vector<float>& values) { return mp::Matrix<float>{values.data(), rows, 64}; };
   Alone::Record<float> record{};
   adapter.forward(rank, matrix(in), matrix(out), record);
-  adapter.backward(rank, matrix(out), matrix(in_gradient), record);  // the gradient of half the sum of squares
+  rank.with_gradients(adapter, [&] {  // of half the sum of squares of the output
+    adapter.backward(rank, matrix(out), matrix(in_gradient), record);
+  });
 
   double squares = 0;
   mp::for_each_parameter(adapter, [&](const mp::Site&, const mp::Parameter& parameter) {
-    const auto gradient = rank.gradient(parameter);
-    for (mp::Index i = 0; i < gradient.size(); ++i)
-      squares = std::fma(double{gradient.data[i]}, double{gradient.data[i]}, squares);
+    for (const float value : rank.kept_gradient(parameter)) squares = std::fma(double{value}, double{value}, squares);
   });
-  const auto planned = mp::cost_of_pass<Alone>(rows);
+  const auto used = mp::high_water(rank).activations;
   std::printf("A pass over %lld rows: %lld bytes of arena, planned %lld; gradient norm %.6f\n",
-              static_cast<long long>(rows), static_cast<long long>(rank.arena().high_water()),
-              static_cast<long long>(planned.arena_bytes), std::sqrt(squares));
-  return rank.arena().high_water() == planned.arena_bytes ? 0 : 1;
+              static_cast<long long>(rows), static_cast<long long>(used), static_cast<long long>(planned.activations),
+              std::sqrt(squares));
+  return used == planned.activations ? 0 : 1;
 }

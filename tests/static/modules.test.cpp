@@ -28,7 +28,7 @@ static_assert(mp::router_policy<mp::AuxiliaryLoss> && !mp::router_policy<Own>);
 static_assert(mp::world<mp::World<8>> && !mp::world<Own>);
 static_assert(mp::compute_rank<mp::CountingRank<float>> && mp::compute_rank<mp::SingleRank<double>>);
 static_assert(mp::computes_rows<mp::SwiGlu<8, 8>, float> && mp::computes_rows<mp::Linear<8, 8>, double>);
-static_assert(!mp::computes_rows<mp::Attention<8, 2>, float>);
+static_assert(mp::computes_rows<mp::Attention<8, 2>, float> && !mp::computes_rows<mp::Repeat<Own, 2>>);
 
 // A module of one's own is wrapped like any other.
 struct OwnExperts : mp::ExpertParallel<mp::Experts<Own, 6>, 3> {};
@@ -62,15 +62,15 @@ struct Valid : Own {
 };
 static_assert(mp::Deployment<mp::HybridShard<Valid, 2>, mp::World<4>>::layout.dense_shard == 2);
 
-// The plan of a module that computes holds its activations; of one that does not yet, the state alone.
+// The plan of a module that computes holds its step; of one that has no forward and backward, the state alone.
 static_assert(mp::Deployment<mp::SwiGlu<64, 128>, mp::World<1>>::memory({.sequences = 2, .length = 3}) ==
               mp::MemoryPlan{.parameters = 98304,
                              .gradients = 98304,
                              .optimizer = 196608,
-                             .activations = 6 * (6 * 128) * 4,
-                             .activations_counted = true,
+                             .arenas = {.activations = 6 * (6 * 128) * 4},
+                             .step_counted = true,
                              .bytes_per_rank = 393216 + 18432});
-static_assert(!OwnJob::memory({}).activations_counted);
+static_assert(!OwnJob::memory({}).step_counted);
 
 // Many layers within every compiler's default limits.
 struct Deep : mp::HybridShard<mp::CausalLm<32000, mp::Repeat<mp::Mixtral8x7BBlock<8, mp::Sinkhorn>, 4096>>, 64> {};

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <cstdint>
 #include <moepar/core/index.hpp>
 #include <moepar/core/rules.hpp>
+#include <moepar/device/rank.hpp>
 #include <moepar/nn/embedding.hpp>
 #include <moepar/nn/linear.hpp>
 #include <moepar/nn/module.hpp>
 #include <moepar/nn/rms_norm.hpp>
+#include <moepar/tensor/matrix.hpp>
 #include <moepar/topology/facts.hpp>
 #include <type_traits>
 
@@ -27,7 +30,7 @@ template <Index Vocabulary, class Blocks, HeadWeights Head = HeadWeights::own> s
       return require_sizes_are_positive<Vocabulary>();
   }();
   static_assert(detail::checked<rules_hold>);
-  static constexpr ModuleFacts facts{.hidden = facts_of<Blocks>().hidden};
+  static constexpr ModuleFacts facts{.hidden = facts_of<Blocks>().hidden, .vocabulary = Vocabulary};
 
  private:
   static constexpr Index hidden_ = detail::size_or_one(facts.hidden);
@@ -50,6 +53,89 @@ template <Index Vocabulary, class Blocks, HeadWeights Head = HeadWeights::own> s
     walk("model", self.blocks);
     walk("model.norm", self.norm);
     walk("lm_head", self.head);
+  }
+
+  static constexpr bool computes_inside = moepar::computes<Blocks>();
+
+  //! Parameters are gathered and gradients reduced part by part (HybridShard then leaves that to it).
+  static constexpr bool gathers_by_part = true;
+
+  template <class Element> struct Record {
+    typename Embedding<vocabulary_, hidden_>::template Record<Element> embedding{};
+    RecordOf<Blocks, Element> blocks{};
+    typename RmsNorm<hidden_>::template Record<Element> norm{};
+  };
+
+  //! ids: one token a row; output: rows x hidden, what the head reads. ids must live until backward.
+  template <compute_rank Rank, class Element = typename Rank::Element>
+  constexpr void forward(Rank& rank, const std::int32_t* ids, Matrix<Element> output, Record<Element>& record) const {
+    auto& arena = rank.arena();
+    const auto embedded = arena.template take<Element>(output.rows, hidden_);
+    const auto last = arena.template take<Element>(output.rows, hidden_);
+    rank.with_parameters(embedding, [&] { embedding.forward(rank, ids, embedded, record.embedding); });
+    blocks.forward(rank, embedded, last, record.blocks);
+    rank.with_parameters(norm, [&] { norm.forward(rank, last, output, record.norm); });
+  }
+
+  //! The cross entropy of the next token and its gradient in one go. targets: one token a row, -1 where there is none;
+  //! scale: factor of the gradient, 1 / targets of the whole batch; losses: one a row. Sets the gradient of
+  //! `hidden_rows` (what forward put out) and of the head. A head that shares the embedding table can be evaluated, not
+  //! trained.
+  template <compute_rank Rank, class Element = typename Rank::Element>
+  constexpr void loss(Rank& rank, ConstMatrix<Element> hidden_rows, const std::int32_t* targets, double scale,
+                      double* losses, Matrix<Element> hidden_gradient) const
+    requires(Head == HeadWeights::own)
+  {
+    auto& arena = rank.arena();
+    const Index mark = arena.mark();
+    const auto logits = arena.template take<Element>(hidden_rows.rows, vocabulary_);
+    rank.with_gradients(head, [&] {
+      head_product(rank, hidden_rows, logits);
+      rank.device().cross_entropy(rank.rows(), logits, targets, scale, losses);
+      head.backward(rank, logits, hidden_gradient, {.input = hidden_rows});
+    });
+    arena.release(mark);
+  }
+
+  //! The cross entropy alone; or only the logits, rows x vocabulary.
+  template <compute_rank Rank, class Element = typename Rank::Element>
+  constexpr void score(Rank& rank, ConstMatrix<Element> hidden_rows, const std::int32_t* targets,
+                       double* losses) const {
+    auto& arena = rank.arena();
+    const Index mark = arena.mark();
+    const auto logits = arena.template take<Element>(hidden_rows.rows, vocabulary_);
+    score(rank, hidden_rows, logits);
+    rank.device().cross_entropy_losses(rank.rows(), logits, targets, losses);
+    arena.release(mark);
+  }
+  template <compute_rank Rank, class Element = typename Rank::Element>
+  constexpr void score(Rank& rank, ConstMatrix<Element> hidden_rows, Matrix<Element> logits) const {
+    if constexpr (Head == HeadWeights::own)
+      rank.with_parameters(head, [&] { head_product(rank, hidden_rows, logits); });
+    else
+      rank.with_parameters(embedding, [&] { head_product(rank, hidden_rows, logits); });
+  }
+
+  //! From the gradient of forward's output to the gradients of all but the head.
+  template <compute_rank Rank, class Element = typename Rank::Element>
+  constexpr void backward(Rank& rank, ConstMatrix<Element> output_gradient, Record<Element>& record) const {
+    auto& arena = rank.arena();
+    const Index mark = arena.mark();
+    const auto last = arena.template take<Element>(output_gradient.rows, hidden_);
+    const auto embedded = arena.template take<Element>(output_gradient.rows, hidden_);
+    rank.with_gradients(norm, [&] { norm.backward(rank, output_gradient, last, record.norm); });
+    blocks.backward(rank, last, embedded, record.blocks);
+    rank.with_gradients(embedding, [&] { embedding.backward(rank, embedded, record.embedding); });
+    arena.release(mark);
+  }
+
+ private:
+  template <class Rank, class Element>
+  constexpr void head_product(Rank& rank, Matrix<const Element> hidden_rows, Matrix<Element> logits) const {
+    if constexpr (Head == HeadWeights::own)
+      rank.device().multiply(rank.rows(), hidden_rows, rank.weights(head.weight), logits);
+    else
+      rank.device().multiply(rank.rows(), hidden_rows, rank.weights(embedding.weight), logits);
   }
 };
 

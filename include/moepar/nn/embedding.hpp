@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <cstdint>
 #include <moepar/core/index.hpp>
 #include <moepar/core/rules.hpp>
+#include <moepar/device/rank.hpp>
 #include <moepar/nn/module.hpp>
+#include <moepar/tensor/matrix.hpp>
 #include <moepar/tensor/parameter.hpp>
 #include <moepar/topology/facts.hpp>
 
@@ -18,6 +21,26 @@ template <Index Vocabulary, Index Hidden> struct Embedding {
 
   template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
     walk("weight", self.weight);
+  }
+
+  template <class Element> struct Record {
+    const std::int32_t* ids = nullptr;
+  };
+
+  //! ids: one for each row of output, each 0..Vocabulary-1; they must live until backward.
+  template <compute_rank Rank, class Element = typename Rank::Element>
+  constexpr void forward(Rank& rank, const std::int32_t* ids, Matrix<Element> output, Record<Element>& record) const {
+    record.ids = ids;
+    rank.device().embed(rank.rows(), ids, rank.weights(weight), output);
+  }
+
+  //! Sets the gradient of the table.
+  template <compute_rank Rank, class Element = typename Rank::Element>
+  constexpr void backward(Rank& rank, ConstMatrix<Element> output_gradient, const Record<Element>& record) const {
+    const Index mark = rank.arena().mark();
+    const auto scratch = rank.arena().template take<Index>(1, Vocabulary + 1 + output_gradient.rows);
+    rank.device().embedding_gradient(rank.rows(), record.ids, output_gradient, rank.gradient(weight), scratch);
+    rank.arena().release(mark);
   }
 };
 

@@ -31,15 +31,18 @@ template <Index Inputs, Index Outputs> struct Linear {
   constexpr void forward(Rank& rank, ConstMatrix<Element> input, Matrix<Element> output,
                          Record<Element>& record) const {
     record.input = input;
-    rank.device().multiply(input, rank.weights(weight), output);
+    rank.device().multiply(rank.rows(), input, rank.weights(weight), output);
   }
 
-  //! Sets input_gradient, adds to the gradient of `weight`.
+  //! Sets input_gradient and the gradient of `weight`. `onto`: adds to input_gradient instead, continuing its sums.
   template <compute_rank Rank, class Element = typename Rank::Element>
   constexpr void backward(Rank& rank, ConstMatrix<Element> output_gradient, Matrix<Element> input_gradient,
-                          const Record<Element>& record) const {
-    rank.device().multiply_transposed(output_gradient, rank.weights(weight), input_gradient);
-    rank.device().accumulate_outer(output_gradient, record.input, rank.gradient(weight));
+                          const Record<Element>& record, bool onto = false) const {
+    if (onto)
+      rank.device().multiply_transposed_onto(rank.rows(), output_gradient, rank.weights(weight), input_gradient);
+    else
+      rank.device().multiply_transposed(rank.rows(), output_gradient, rank.weights(weight), input_gradient);
+    rank.device().weight_gradient(rank.rows(), output_gradient, record.input, rank.gradient(weight));
   }
 };
 

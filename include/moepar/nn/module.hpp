@@ -48,6 +48,34 @@ template <class... Children> consteval bool children_intact() {
   }() && ...);
 }
 
+//! Whether M has forward and backward, and everything inside it. A module that only passes on what its children do says
+//! so by a constant `computes_inside`; a module of your own with a Record and the two functions need not.
+template <class M> consteval bool computes() {
+  if constexpr (!module_type<M>)
+    return false;
+  else if constexpr (requires { typename std::bool_constant<M::computes_inside>; })
+    return M::computes_inside;
+  else
+    return requires { typename M::template Record<float>; };
+}
+
+//! Stands for the record of a module that has no forward.
+struct NoRecord {};
+
+namespace detail {
+template <class M, class Element> struct RecordOf {
+  using type = NoRecord;
+};
+template <class M, class Element>
+  requires requires { typename M::template Record<Element>; }
+struct RecordOf<M, Element> {
+  using type = typename M::template Record<Element>;
+};
+}  // namespace detail
+
+//! What M's forward keeps for its backward.
+template <class M, class Element> using RecordOf = typename detail::RecordOf<M, Element>::type;
+
 //! A layer of experts, or a wrapper of one.
 template <class M>
 concept holds_experts = module_type<M> && requires { requires M::facts.expert_count >= 1; };

@@ -44,6 +44,7 @@ struct Site {
   bool sharded = false;       //!< inside a HybridShard
   Index copies = 1;           //!< equal tensors along a leading axis: the experts of a layer
   Index top_k = 0;            //!< experts a token is sent to by the router outside; 0: there is none
+  Index routed_layer = 0;     //!< of that router, counted from 1 in the order of the walk; 0: there is none
   std::size_t copies_at = 0;  //!< depth of the path at which the number of the copy is spelled
 
   //! Copies that one token uses: all of them without a router.

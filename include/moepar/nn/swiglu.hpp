@@ -43,16 +43,17 @@ template <Index Hidden, Index Intermediate> struct SwiGlu {
                          Record<Element>& record) const {
     const auto w1 = rank.weights(gate), w2 = rank.weights(down), w3 = rank.weights(up);
     record = {.input = input,
-              .gate = rank.arena().template take<Element>(input.rows, w1.rows),
-              .up = rank.arena().template take<Element>(input.rows, w3.rows),
-              .product = rank.arena().template take<Element>(input.rows, w1.rows)};
-    rank.device().multiply(input, w1, record.gate);
-    rank.device().multiply(input, w3, record.up);
-    rank.device().swiglu(record.gate, record.up, record.product);
-    rank.device().multiply(record.product, w2, output);
+              .gate = rank.arena().template take<Element>(input.rows, gate.rows),
+              .up = rank.arena().template take<Element>(input.rows, up.rows),
+              .product = rank.arena().template take<Element>(input.rows, gate.rows)};
+    const auto& rows = rank.rows();
+    rank.device().multiply(rows, input, w1, record.gate);
+    rank.device().multiply(rows, input, w3, record.up);
+    rank.device().swiglu(rows, record.gate, record.up, record.product);
+    rank.device().multiply(rows, record.product, w2, output);
   }
 
-  //! Sets input_gradient, adds to the gradients of the three matrices. Its own memory is released again.
+  //! Sets input_gradient and the gradients of the three matrices. Its own memory is released again.
   template <compute_rank Rank, class Element = typename Rank::Element>
   constexpr void backward(Rank& rank, ConstMatrix<Element> output_gradient, Matrix<Element> input_gradient,
                           const Record<Element>& record) const {
@@ -62,13 +63,14 @@ template <Index Hidden, Index Intermediate> struct SwiGlu {
     const auto product_gradient = arena.template take<Element>(record.product.rows, record.product.columns);
     const auto gate_gradient = arena.template take<Element>(record.gate.rows, record.gate.columns);
     const auto up_gradient = arena.template take<Element>(record.up.rows, record.up.columns);
-    device.multiply_transposed(output_gradient, rank.weights(down), product_gradient);
-    device.accumulate_outer(output_gradient, record.product, rank.gradient(down));
-    device.swiglu_backward(record.gate, record.up, product_gradient, gate_gradient, up_gradient);
-    device.multiply_transposed(gate_gradient, rank.weights(gate), input_gradient);
-    device.multiply_transposed_onto(up_gradient, rank.weights(up), input_gradient);
-    device.accumulate_outer(gate_gradient, record.input, rank.gradient(gate));
-    device.accumulate_outer(up_gradient, record.input, rank.gradient(up));
+    const auto& rows = rank.rows();
+    device.multiply_transposed(rows, output_gradient, rank.weights(down), product_gradient);
+    device.weight_gradient(rows, output_gradient, record.product, rank.gradient(down));
+    device.swiglu_backward(rows, record.gate, record.up, product_gradient, gate_gradient, up_gradient);
+    device.multiply_transposed(rows, gate_gradient, rank.weights(gate), input_gradient);
+    device.multiply_transposed_onto(rows, up_gradient, rank.weights(up), input_gradient);
+    device.weight_gradient(rows, gate_gradient, record.input, rank.gradient(gate));
+    device.weight_gradient(rows, up_gradient, record.input, rank.gradient(up));
     arena.release(mark);
   }
 };

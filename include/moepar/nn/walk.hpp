@@ -63,10 +63,12 @@ template <class Visitor> class Walk {
 
   //! A member behind a router: of the experts inside, a token uses top_k, and sends each a row of `columns` elements.
   template <class Member> constexpr void routed(Index top_k, Index /*columns*/, Member& member) {
-    const Index outside = site_.top_k;
+    const Index outside_top_k = site_.top_k, outside_layer = site_.routed_layer;
     site_.top_k = top_k;
+    site_.routed_layer = ++routed_layers_;
     through(member);
-    site_.top_k = outside;
+    site_.top_k = outside_top_k;
+    site_.routed_layer = outside_layer;
   }
 
   //! A member whose parameters are sharded; degrees as in HybridShard.
@@ -86,22 +88,13 @@ template <class Visitor> class Walk {
  private:
   Visitor& visit_;
   Site site_{};
+  Index routed_layers_ = 0;
 };
 
 //! Calls visit(const Site&, Parameter&) for every parameter of `module_`, in registration order.
 template <class Module, class Visitor> constexpr void for_each_parameter(Module& module_, Visitor&& visit) {
   Walk<std::remove_reference_t<Visitor>> walk{visit};
   walk.through(module_);
-}
-
-//! Gives each parameter its place in one flat storage (copies of a stack lie behind one another). Returns the elements.
-template <class Module> constexpr Index bind_parameters(Module& module_) {
-  Index elements = 0;
-  for_each_parameter(module_, [&](const Site& site, Parameter& parameter) {
-    parameter.offset = elements;
-    elements += site.copies * parameter.size();
-  });
-  return elements;
 }
 
 }  // namespace moepar

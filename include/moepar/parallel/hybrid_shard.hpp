@@ -9,7 +9,8 @@
 namespace moepar {
 
 namespace detail {
-constexpr Index zero_if(Index value, Index unless) { return value == unless ? 0 : value; }
+template <class Module>
+concept gathers_by_part = requires { requires Module::gathers_by_part; };
 }  // namespace detail
 
 //! Shards every parameter of Module: a group of ShardDegree ranks holds one copy, groups hold replicas of one another.
@@ -37,6 +38,37 @@ template <class Module, Index ShardDegree, Index ExpertShardDegree = same_as_den
 
   template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
     walk.sharded(ShardDegree, expert_degree_, self.inner);
+  }
+
+  static constexpr bool computes_inside = moepar::computes<Module>();
+
+  template <class Element> using Record = RecordOf<Module, Element>;
+
+  //! What Module's forward takes, with its parameters gathered before and freed after. A module that gathers by part
+  //! (Repeat, CausalLm) does that for each part itself.
+  template <class Rank, class... Arguments> constexpr void forward(Rank& rank, Arguments&&... arguments) const {
+    if constexpr (detail::gathers_by_part<Module>)
+      inner.forward(rank, arguments...);
+    else
+      rank.with_parameters(inner, [&] { inner.forward(rank, arguments...); });
+  }
+  //! The same for backward, whose gradients are then added into the shards.
+  template <class Rank, class... Arguments> constexpr void backward(Rank& rank, Arguments&&... arguments) const {
+    if constexpr (detail::gathers_by_part<Module>)
+      inner.backward(rank, arguments...);
+    else
+      rank.with_gradients(inner, [&] { inner.backward(rank, arguments...); });
+  }
+  //! Of a language model: see CausalLm::loss.
+  template <class Rank, class... Arguments>
+  constexpr void loss(Rank& rank, Arguments&&... arguments) const
+    requires requires { inner.loss(rank, arguments...); }
+  {
+    inner.loss(rank, arguments...);
+  }
+  //! Of a language model: see CausalLm::score.
+  template <class Rank, class... Arguments> constexpr void score(Rank& rank, Arguments&&... arguments) const {
+    inner.score(rank, arguments...);
   }
 };
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <moepar/core/rules.hpp>
+#include <moepar/device/rank.hpp>
 #include <moepar/nn/module.hpp>
+#include <moepar/tensor/matrix.hpp>
 #include <moepar/topology/facts.hpp>
 
 namespace moepar {
@@ -21,6 +23,34 @@ template <class Module> struct Recompute {
 
   template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
     walk.recomputed(self.inner);
+  }
+
+  static constexpr bool computes_inside = moepar::computes<Module>();
+
+  template <class Element> struct Record {
+    Matrix<const Element> input{};
+    RecordOf<Module, Element> inner{};  //!< keeps its route plans; the rest is made again
+  };
+
+  //! input must live until backward.
+  template <compute_rank Rank, class Element = typename Rank::Element>
+  constexpr void forward(Rank& rank, ConstMatrix<Element> input, Matrix<Element> output,
+                         Record<Element>& record) const {
+    record.input = input;
+    const Index mark = rank.arena().mark();
+    inner.forward(rank, input, output, record.inner);
+    rank.arena().release(mark);
+  }
+
+  template <compute_rank Rank, class Element = typename Rank::Element>
+  constexpr void backward(Rank& rank, ConstMatrix<Element> output_gradient, Matrix<Element> input_gradient,
+                          Record<Element>& record) const {
+    auto& arena = rank.arena();
+    const Index mark = arena.mark();
+    const auto output = arena.template take<Element>(output_gradient.rows, output_gradient.columns);
+    inner.forward(rank, record.input, output, record.inner);
+    inner.backward(rank, output_gradient, input_gradient, record.inner);
+    arena.release(mark);
   }
 };
 

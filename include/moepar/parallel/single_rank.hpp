@@ -1,70 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstddef>
-#include <memory>
-#include <moepar/core/error.hpp>
 #include <moepar/core/index.hpp>
-#include <moepar/kernels/cpu/cpu_device.hpp>
-#include <moepar/nn/walk.hpp>
-#include <moepar/tensor/arena.hpp>
-#include <moepar/tensor/matrix.hpp>
-#include <moepar/tensor/parameter.hpp>
-#include <new>
+#include <moepar/device/numerics.hpp>
+#include <moepar/nn/bind.hpp>
+#include <moepar/parallel/host_rank.hpp>
+#include <moepar/topology/step_shape.hpp>
 #include <vector>
 
 namespace moepar {
 
-//! A world of one rank on the CPU: holds every parameter and its gradient whole, and an arena for the steps. Enough to
-//! use a module alone or to check its gradients; ElementType float or double.
-template <class ElementType> class SingleRank {
+//! A world of one rank on the CPU: enough to use a module alone, or to check its gradients. Starts at micro-step 0 with
+//! full sequences. ElementType float or double.
+//!
+//!   mp::SingleRank<float> rank{module, shape, mp::cost_of_pass<Module>(mp::Layout{}, 0, shape).arenas};
+//!   rank.with_parameters(module, [&] { module.forward(rank, in, out, record); });
+//!   rank.with_gradients(module, [&] { module.backward(rank, out_gradient, in_gradient, record); });
+template <class ElementType> class SingleRank : public HostRank<ElementType> {
+  using Base = HostRank<ElementType>;
+
  public:
-  using Element = ElementType;
-
-  //! Binds the parameters of `model` to storage of this rank, all zero. arena_bytes: what the plan of a step says.
+  //! Binds the parameters of `model` to this rank; their values are zero until set through kept().
   template <class Model>
-  SingleRank(Model& model, Index arena_bytes)
-      : elements_{bind_parameters(model)},
-        values_(static_cast<std::size_t>(elements_)),
-        gradients_(static_cast<std::size_t>(elements_)),
-        memory_{static_cast<std::byte*>(::operator new(static_cast<std::size_t>(arena_bytes), aligned_))},
-        arena_{memory_.get(), arena_bytes} {}
-
-  SingleRank(const SingleRank&) = delete;
-  SingleRank& operator=(const SingleRank&) = delete;
-
-  Arena& arena() { return arena_; }
-  CpuDevice& device() { return device_; }
-
-  Matrix<const Element> weights(const Parameter& parameter) const {
-    return {values_.data() + checked(parameter), parameter.rows, parameter.columns};
+  SingleRank(Model& model, const StepShape& shape, const ArenaBytes& bytes, Index workers = 1,
+             const Numerics& numerics = {})
+      : SingleRank{bind_parameters(model), shape, bytes, workers, numerics} {}
+  //! Without a model: for a router or a dispatcher alone. binding.routers says for how many layers and experts.
+  SingleRank(const Binding& binding, const StepShape& shape, const ArenaBytes& bytes, Index workers = 1,
+             const Numerics& numerics = {})
+      : Base{Layout{}, 0, shape, binding, bytes, {}, workers, numerics} {
+    for (Index i = 0; i <= shape.sequences; ++i) begins_.push_back(i * shape.length);
+    this->set_batch({.tokens = shape.tokens(), .targets = shape.tokens()});
+    this->begin_micro_step(0, begins_.data());
   }
-  Matrix<Element> gradient(const Parameter& parameter) {
-    return {gradients_.data() + checked(parameter), parameter.rows, parameter.columns};
-  }
-  //! The values, for whoever sets them: initialisation, an optimizer, a loader.
-  Matrix<Element> values(const Parameter& parameter) {
-    return {values_.data() + checked(parameter), parameter.rows, parameter.columns};
+
+  //! Sequences of these lengths instead, at most shape.length each.
+  void set_lengths(const std::vector<Index>& lengths) {
+    begins_.assign(1, 0);
+    for (const Index length : lengths) begins_.push_back(begins_.back() + length);
+    this->set_batch({.tokens = begins_.back(), .targets = begins_.back()});
+    this->begin_micro_step(0, begins_.data());
   }
 
  private:
-  static constexpr std::align_val_t aligned_{Arena::alignment};
-  struct Free {
-    void operator()(std::byte* memory) const { ::operator delete(memory, aligned_); }
-  };
-
-  Index checked(const Parameter& parameter) const {
-    if (parameter.offset < 0 || parameter.offset + parameter.size() > elements_)
-      throw Error{
-          "moepar::SingleRank: this parameter is not one of the bound model. Fix: use the model that the rank was made "
-          "with."};
-    return parameter.offset;
-  }
-
-  Index elements_;
-  std::vector<Element> values_, gradients_;
-  std::unique_ptr<std::byte, Free> memory_;
-  Arena arena_;
-  CpuDevice device_;
+  std::vector<Index> begins_{};
 };
 
 }  // namespace moepar

@@ -8,6 +8,7 @@
 #include <moepar/plan/fit.hpp>
 #include <moepar/plan/memory.hpp>
 #include <moepar/plan/state.hpp>
+#include <moepar/plan/step_cost.hpp>
 #include <moepar/plan/traffic.hpp>
 #include <moepar/topology/layout.hpp>
 #include <moepar/topology/resolve.hpp>
@@ -82,10 +83,19 @@ template <class Model, class World> struct Deployment {
     return state_of_rank(census, layout, precision, rank);
   }
 
-  //! Bytes of the fullest rank in a step; see MemoryPlan for what is counted.
-  static constexpr MemoryPlan memory(const StepShape& shape) {
+  //! Bytes of `rank`, between steps and in one; see MemoryPlan for what is counted. Rank 0 keeps the most; where the
+  //! sequences of ranks are no nodes of the tree (docs/bits.md), another one may need more in a step.
+  static constexpr MemoryPlan memory(const StepShape& shape, Index rank = 0) {
     if constexpr (!valid) return {};
-    return memory_plan<Model>(state(shape.precision), shape);
+    return memory_plan<Model>(state(shape.precision, rank), layout, rank, shape);
+  }
+
+  //! What a step costs `rank`: bytes, operations and every collective, as the program itself counts them.
+  static constexpr StepCost cost(const StepShape& shape, Index rank = 0)
+    requires step_runs<Model>
+  {
+    if constexpr (!valid) return {};
+    return cost_of_job<Model>(layout, rank, shape);
   }
 
   //! Bytes that a rank sends in a step, by axis.

@@ -4,16 +4,9 @@
 #include <moepar/plan/census.hpp>
 #include <moepar/tensor/precision.hpp>
 #include <moepar/topology/layout.hpp>
+#include <moepar/topology/step_shape.hpp>
 
 namespace moepar {
-
-//! What a rank is given in one step.
-struct StepShape {
-  Index sequences = 1;  //!< a rank
-  Index length = 1;     //!< tokens of a sequence
-  Precision precision = Precision::f32;
-  [[nodiscard]] constexpr Index tokens() const { return sequences * length; }
-};
 
 //! Bytes that a rank sends in a step without gradient accumulation, by axis; the mean over ranks, as if shards were cut
 //! evenly. A gather or reduction over n ranks moves (n-1)/n of

@@ -32,6 +32,8 @@ class Arena {
   }
 
   [[nodiscard]] constexpr Index mark() const { return used_; }
+  //! Bytes of the memory; 0 where it only counts.
+  [[nodiscard]] constexpr Index capacity() const { return capacity_; }
   constexpr void release(Index mark) { used_ = mark; }
 
   //! Most bytes in use at any time so far.

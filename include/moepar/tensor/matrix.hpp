@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <concepts>
 #include <moepar/core/index.hpp>
 #include <type_traits>
 
@@ -15,7 +16,11 @@ template <class Element> struct Matrix {
 
   [[nodiscard]] constexpr Index size() const { return rows * columns; }
   [[nodiscard]] constexpr Element* row(Index index) const { return data + index * columns; }
-  constexpr operator Matrix<const Element>() const { return {data, rows, columns}; }
+  template <std::same_as<const Element> Constant>
+    requires(!std::is_const_v<Element>)
+  constexpr operator Matrix<Constant>() const {
+    return {data, rows, columns};
+  }
 };
 
 //! The same for reading, as a function's parameter: takes Matrix<Element> and Matrix<const Element> alike, because

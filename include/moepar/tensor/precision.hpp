@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <moepar/core/index.hpp>
+#include <moepar/core/precision.hpp>
 
 namespace moepar {
-
-//! Element types of a training. f32: everything in 32 bits. bf16: weights and activations in bfloat16 beside a 32-bit
-//! master copy; sums, gradients and optimizer stay in 32 bits.
-enum class Precision { f32, bf16 };
 
 //! Bytes that one parameter costs between two steps with AdamW (first and second moment, and the master copy if any).
 struct BytesPerParameter {

@@ -15,6 +15,7 @@ struct ModuleFacts {
   bool attends = false;      //!< mixes the positions of a sequence (an attention)
   bool routes = false;       //!< sends each token to some of its experts (a mixture of experts)
   Index expert_count = 0;    //!< of a layer of experts; 0: it is none
+  Index vocabulary = 0;      //!< of a language model: tokens that it tells apart
 
   friend constexpr bool operator==(const ModuleFacts&, const ModuleFacts&) = default;
 };

@@ -20,7 +20,7 @@ double uniform(Index index) { return mp::uniform(mp::random_word(key, 0, index))
 
 template <class Element> struct Pass {
   explicit Pass(Index rows)
-      : rank{module_, mp::cost_of_pass<Module, Element>(rows).arena_bytes},
+      : rank{module_, shape(rows), mp::cost_of_pass<Module, Element>(rows).arenas},
         input(static_cast<std::size_t>(rows * hidden)),
         output(input.size()),
         output_gradient(input.size()),
@@ -30,8 +30,7 @@ template <class Element> struct Pass {
     for (auto& value : input) value = static_cast<Element>(2 * uniform(next++));
     for (auto& value : output_gradient) value = static_cast<Element>(uniform(next++));
     mp::for_each_parameter(module_, [&](const mp::Site&, const mp::Parameter& parameter) {
-      const auto values = rank.values(parameter);
-      for (Index i = 0; i < values.size(); ++i) values.data[i] = static_cast<Element>(uniform(next++));
+      for (Element& value : rank.kept(parameter)) value = static_cast<Element>(uniform(next++));
     });
   }
 
@@ -39,7 +38,11 @@ template <class Element> struct Pass {
     rank.arena().release(0);
     module_.forward(rank, view(input), matrix(output), record);
   }
-  void backward() { module_.backward(rank, view(output_gradient), matrix(input_gradient), record); }
+  void backward() {
+    rank.with_gradients(module_,
+                        [&] { module_.backward(rank, view(output_gradient), matrix(input_gradient), record); });
+  }
+  static mp::StepShape shape(Index rows) { return {.sequences = 1, .length = rows}; }
 
   // The scalar whose gradient backward computes.
   double objective() {
@@ -80,10 +83,10 @@ TEST_CASE("SwiGlu: gradients agree with central differences") {
     for (std::size_t i = 0; i < pass.input.size(); ++i)
       CHECK(pass.input_gradient[i] == doctest::Approx(slope(pass, pass.input[i])).epsilon(1e-7));
     mp::for_each_parameter(pass.module_, [&](const mp::Site&, const mp::Parameter& parameter) {
-      const auto values = pass.rank.values(parameter);
-      const auto gradient = pass.rank.gradient(parameter);
-      for (Index i = 0; i < values.size(); ++i)
-        CHECK(gradient.data[i] == doctest::Approx(slope(pass, values.data[i])).epsilon(1e-7));
+      const auto values = pass.rank.kept(parameter);
+      const auto gradient = pass.rank.kept_gradient(parameter);
+      for (std::size_t i = 0; i < values.size(); ++i)
+        CHECK(gradient[i] == doctest::Approx(slope(pass, values[i])).epsilon(1e-7));
     });
   }
 }
@@ -116,11 +119,11 @@ TEST_CASE("the plan of a pass is the pass: arena high-water mark, byte for byte"
     Pass<float> pass{rows};
     pass.forward();
     pass.backward();
-    CHECK(pass.rank.arena().high_water() == mp::cost_of_pass<Module>(rows).arena_bytes);
+    CHECK(mp::high_water(pass.rank) == mp::cost_of_pass<Module>(rows).arenas);
   }
   SUBCASE("an arena that is too small says so") {
     Module module_{};
-    mp::SingleRank<float> rank{module_, 64};
+    mp::SingleRank<float> rank{module_, {.sequences = 1, .length = 5}, {.activations = 64}};
     std::vector<float> rows(5 * hidden);
     Module::Record<float> record{};
     CHECK_THROWS_WITH_AS((module_.forward(rank, mp::Matrix<const float>{rows.data(), 5, hidden},
@@ -133,7 +136,7 @@ TEST_CASE("the plan of a pass is the pass: arena high-water mark, byte for byte"
 
 TEST_CASE("a rank refuses a parameter that it does not hold") {
   Module bound{};
-  mp::SingleRank<float> rank{bound, 0};
+  mp::SingleRank<float> rank{bound, {}, {}};
   const mp::Parameter stranger{.rows = 2, .columns = 2};
   CHECK_THROWS_AS((void)rank.weights(stranger), mp::Error);
 }

@@ -2,6 +2,8 @@
 // Names and order of parameters, and the law that the list of a module is complete.
 #include <doctest/doctest.h>
 
+#include <array>
+#include <cstddef>
 #include <moepar/moe.hpp>
 #include <string>
 #include <type_traits>
@@ -115,14 +117,24 @@ TEST_CASE("the list of every module is complete") {
 
 TEST_CASE("binding gives every parameter its own place") {
   Model model{};
-  const Index elements = mp::bind_parameters(model);
-  CHECK(elements == mp::census_of<Model>().parameters().total());
-  Index next = 0;
+  const mp::Binding binding = mp::bind_parameters(model);
+  Index number = 0;
+  std::array<Index, mp::placements> next{};
   mp::for_each_parameter(model, [&](const mp::Site& site, const mp::Parameter& parameter) {
-    CHECK(parameter.offset == next);
-    next += site.copies * parameter.size();
+    Index& at = next[static_cast<std::size_t>(parameter.placement)];
+    CHECK(parameter.number == number++);
+    CHECK(parameter.held == at);
+    CHECK(parameter.copies == site.copies);
+    at += site.copies * parameter.size();
   });
-  CHECK(next == elements);
+  CHECK(number == binding.parameters);
+  Index elements = 0;
+  for (std::size_t i = 0; i < next.size(); ++i) {
+    CHECK(binding.size[i].held == next[i]);
+    CHECK(binding.size[i].whole == next[i]);
+    elements += next[i];
+  }
+  CHECK(elements == mp::census_of<Model>().parameters().total());
 }
 
 TEST_CASE("a path that is too deep is refused") {

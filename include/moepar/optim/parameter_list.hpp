@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <moepar/core/error.hpp>
+#include <moepar/core/index.hpp>
+#include <moepar/core/random.hpp>
+#include <moepar/nn/path.hpp>
+#include <moepar/nn/walk.hpp>
+#include <moepar/tensor/parameter.hpp>
+#include <moepar/topology/layout.hpp>
+#include <moepar/topology/shard.hpp>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace moepar {
+
+//! One bound parameter with what the model alone does not say: its names, and which of its elements this rank keeps.
+struct ListedParameter {
+  Parameter parameter{};
+  Index all_copies = 1;              //!< of the whole model
+  Index first_copy = 0;              //!< the first of this rank's
+  std::vector<std::string> names{};  //!< of this rank's copies: Hugging Face names
+  Range blocks{};                    //!< kept of this rank's copies, see shard_blocks
+
+  //! Calls visit(copy, first, count, kept): `count` elements from `first` on of copy `copy` (of this rank's) are kept,
+  //! from place `kept` of what this rank keeps of the parameter on.
+  template <class Visit> void for_each_run(Visit visit) const {
+    const Index size = parameter.size(), per_copy = block_count(size), begin = elements_before(size, blocks.begin);
+    for (Index copy = 0; copy < parameter.copies; ++copy) {
+      const Index from = std::max(blocks.begin, copy * per_copy), to = std::min(blocks.end, (copy + 1) * per_copy);
+      if (from >= to) continue;
+      const Index first = elements_before(size, from), last = elements_before(size, to);
+      visit(copy, first - copy * size, last - first, first - begin);
+    }
+  }
+};
+
+//! The parameters of a bound model in registration order, as `rank` of `layout` keeps them.
+template <class Model>
+std::vector<ListedParameter> list_parameters(const Model& model, const Layout& layout, Index rank) {
+  std::vector<ListedParameter> list;
+  for_each_parameter(model, [&](const Site& site, const Parameter& parameter) {
+    ListedParameter listed{.parameter = parameter, .all_copies = site.copies};
+    if (is_expert(parameter.placement)) listed.first_copy = layout.expert_group(rank).rank * parameter.copies;
+    for (Index copy = 0; copy < parameter.copies; ++copy) listed.names.push_back(site.name(listed.first_copy + copy));
+    const Kind kind = is_expert(parameter.placement) ? Kind::expert : Kind::dense;
+    const Group group = is_sharded(parameter.placement) ? layout.shard_group(kind, rank) : Group{1, 0, 1};
+    listed.blocks = shard_blocks(parameter.copies, parameter.size(), group.size, group.rank);
+    list.push_back(std::move(listed));
+  });
+  return list;
+}
+
+}  // namespace moepar
