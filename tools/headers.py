@@ -14,8 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include"
 LIST = INCLUDE / "headers.txt"
 UMBRELLA = "moepar/moe.hpp"
-# Included by name: they need more than the standard library.
-BY_NAME = ("moepar/comm/simulated/",)
+# Included by name: they need more than the standard library, or are for tools.
+BY_NAME = ("moepar/comm/simulated/", "moepar/train/json_line_reader.hpp", "moepar/train/metrics_log.hpp")
 LONGEST, LONGEST_MEDIAN = 400, 120  # lines
 DIRECTIVE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 

@@ -19,7 +19,8 @@
 #include <moepar/core/random.hpp>
 #include <moepar/core/row_sum.hpp>
 #include <moepar/core/rules.hpp>
-#include <moepar/device/counting_rank.hpp>
+#include <moepar/device/counting_device.hpp>
+#include <moepar/device/numerics.hpp>
 #include <moepar/device/rank.hpp>
 #include <moepar/models/mixtral.hpp>
 #include <moepar/models/mixtral_sizes.hpp>
@@ -39,6 +40,7 @@
 #include <moepar/parallel/recompute.hpp>
 #include <moepar/plan/at_start.hpp>
 #include <moepar/plan/deployment.hpp>
+#include <moepar/plan/step_cost.hpp>
 #include <moepar/routing/router.hpp>
 #include <moepar/topology/layout.hpp>
 #include <moepar/topology/resolve.hpp>

@@ -107,8 +107,8 @@ template <class ModelType, class Connection> Bits train_rank(Connection& connect
   const auto report = [&](double value) { reports = mp::mix(reports) + mp::hashed_bits(value); };
   for (Index step = 0; step < steps; ++step) {
     const mp::StepOutcome outcome = trainer.step(Batch{step, batch, setting.one_token}, 1e-2);
-    for (const double value : {outcome.loss, outcome.auxiliary_loss, outcome.z_loss, outcome.gradient_norm,
-                               outcome.sinkhorn_error})
+    for (const double value :
+         {outcome.loss, outcome.auxiliary_loss, outcome.z_loss, outcome.gradient_norm, outcome.sinkhorn_error})
       report(value);
     for (const std::int64_t count : trainer.router_counts()) report(static_cast<double>(count));
   }

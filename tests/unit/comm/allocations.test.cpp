@@ -5,37 +5,16 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <moepar/comm/threads/thread_world.hpp>
 #include <moepar/core/granule_tree.hpp>
 #include <moepar/core/index.hpp>
-#include <new>
 #include <span>
 #include <vector>
 
+#include "../counting_new.hpp"
+
 namespace mp = moepar;
 using mp::Index;
-
-namespace {
-std::atomic<Index> allocations{0};
-
-void* allocate(std::size_t bytes, std::size_t alignment) {
-  ++allocations;
-  void* memory = std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
-  if (memory == nullptr) throw std::bad_alloc{};
-  return memory;
-}
-}  // namespace
-
-// Not inlined: g++ 12 would see malloc and free behind them and call new and delete mismatched.
-[[gnu::noinline]] void* operator new(std::size_t bytes) { return allocate(bytes, alignof(std::max_align_t)); }
-[[gnu::noinline]] void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  return allocate(bytes, static_cast<std::size_t>(alignment));
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 TEST_CASE("collectives that have been made before allocate nothing") {
   constexpr Index world = 3, elements = 3000;

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <chrono>
+#include <cstdio>
+#include <moepar/core/index.hpp>
+#include <moepar/data/token_blocks.hpp>
+#include <moepar/data/unigram.hpp>
+#include <moepar/kernels/cpu/peak.hpp>
+#include <moepar/train/learning_rate.hpp>
+#include <moepar/train/load_report.hpp>
+#include <moepar/train/metrics.hpp>
+#include <moepar/train/plan_text.hpp>
+#include <moepar/train/progress_line.hpp>
+#include <moepar/train/run_facts.hpp>
+#include <moepar/train/step_report.hpp>
+#include <moepar/train/terminal.hpp>
+#include <moepar/train/trainer.hpp>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace moepar {
+
+struct FitOptions {
+  Index steps = 100;
+  Index evaluate_every = 0;      //!< steps; 0: at the end only
+  Index evaluation_blocks = 64;  //!< most blocks of an evaluation
+  MetricsMode metrics_mode = MetricsMode::create;
+  std::string metrics{};         //!< path of a metrics file; empty: none
+  std::string model = "model";   //!< its name in metrics
+  std::string data = "text";     //!< the text's name in metrics
+  double seconds = 0;            //!< stop after the first step that ends later than this; 0: no limit
+};
+
+//! What a fit ended with.
+struct FitOutcome {
+  Index steps = 0;
+  double loss = not_measured;             //!< of the last step
+  double evaluation_loss = not_measured;  //!< after it
+  double unigram_entropy = not_measured;  //!< of the evaluation text by the training text's frequencies
+};
+
+//! The sequences of step `step` of blocks, for Trainer::step.
+inline auto batch_of(const TokenBlocks& blocks, Index step) {
+  return [&blocks, step](Index index) {
+    const Index block = blocks.sequence(step, index);
+    return Sequence{blocks.inputs(block), blocks.targets(block)};
+  };
+}
+//! The evaluation blocks, for Trainer::evaluate.
+inline auto evaluation_of(const TokenBlocks& blocks) {
+  return [&blocks](Index index) {
+    const Index block = blocks.evaluation(index);
+    return Sequence{blocks.inputs(block), blocks.targets(block)};
+  };
+}
+
+//! Trains on blocks of text, called by all ranks. Rank 0 prints the plan, a line a step and what it ended with, and
+//! writes the metrics. schedule: what gives the learning rate of a step (train/learning_rate.hpp).
+template <class Model, class Communicator, learning_rate_schedule Schedule>
+FitOutcome fit(Trainer<Model, Communicator>& trainer, const TokenBlocks& blocks, const Schedule& schedule,
+               const FitOptions& options) {
+  using Clock = std::chrono::steady_clock;
+  const auto& shape = trainer.options().shape;
+  const Layout& layout = trainer.rank().layout();
+  const Index world = layout.world, tokens = trainer.sequences() * shape.length;
+  const bool prints = trainer.rank().rank() == 0;
+  const Index workers = trainer.rank().device().workers().count();
+  const double threads = std::min(static_cast<double>(world * workers),
+                                  std::max(1.0, static_cast<double>(std::thread::hardware_concurrency())));
+  const double peak = prints ? cpu::measured_peak() * threads : 0;
+  const double flops = static_cast<double>(world) * static_cast<double>(cost_of_job<Model>(Layout{}, 0, shape).flops);
+
+  FitOutcome outcome{.unigram_entropy = unigram_cross_entropy(blocks.training_targets(), blocks.evaluation_targets(),
+                                                              Model::facts.vocabulary)};
+  std::optional<MetricsFile> metrics;
+  ProgressLine progress{{.terminal = terminal_of(stdout), .reference_loss = outcome.unigram_entropy}};
+  const std::string layout_name = layout_text(layout);
+  if (prints) {
+    std::fputs(plan_text<Model>(layout, shape, 0, workers).c_str(), stdout);
+    if (peak > 0)
+      std::printf("expected    about %s for %lld steps at 30 %% of the measured peak of %.0f GFLOP/s\n",
+                  human_duration(flops / (0.3 * peak) * static_cast<double>(options.steps)).c_str(),
+                  static_cast<long long>(options.steps), peak * 1e-9);
+    std::printf("unigram     %.4f nats a token: what frequencies alone reach on the evaluation text\n\n",
+                outcome.unigram_entropy);
+    if (!options.metrics.empty()) {
+      metrics.emplace(options.metrics, options.metrics_mode);
+      metrics->write(RunFacts{.model = options.model,
+                              .layout = layout_name,
+                              .precision = "f32",
+                              .data = options.data,
+                              .build = {},
+                              .parameters = census_of<Model>().parameters().total(),
+                              .active_parameters = census_of<Model>().parameters().active,
+                              .world = world,
+                              .layers = trainer.routers().layers,
+                              .experts = trainer.routers().experts,
+                              .vocabulary = Model::facts.vocabulary,
+                              .length = shape.length,
+                              .batch = trainer.sequences(),
+                              .total_steps = options.steps,
+                              .seed = trainer.options().seed,
+                              .unigram_entropy = outcome.unigram_entropy});
+    }
+  }
+
+  const auto seconds_since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  const auto began = Clock::now();
+  const Index evaluated = std::min(blocks.evaluation_blocks(), options.evaluation_blocks);
+  StepReport report{.total_steps = options.steps};
+  for (Index step = 1; step <= options.steps; ++step) {
+    const auto start = Clock::now();
+    const double rate = schedule.at(step);
+    const StepOutcome done = trainer.step(batch_of(blocks, step), rate);
+    const double seconds = seconds_since(start);
+    // Whether time is up is rank 0's clock's word, which all must follow.
+    const bool last =
+        trainer.agree(options.seconds > 0 && seconds_since(began) >= options.seconds) || step == options.steps;
+    const bool evaluates = last || (options.evaluate_every > 0 && step % options.evaluate_every == 0);
+    report.evaluation_loss =
+        evaluates && evaluated > 0 ? trainer.evaluate(evaluation_of(blocks), evaluated) : not_measured;
+    outcome = {step, done.loss, evaluates ? report.evaluation_loss : outcome.evaluation_loss, outcome.unigram_entropy};
+    if (prints) {
+      const auto counts = trainer.router_counts();
+      const RouterSizes routers = trainer.routers();
+      report.step = step;
+      report.loss = done.loss;
+      report.auxiliary_loss = done.auxiliary_loss;
+      report.gradient_norm = done.gradient_norm;
+      report.learning_rate = rate;
+      report.milliseconds = seconds * 1e3;
+      report.tokens_per_second = static_cast<double>(tokens) / seconds;
+      report.tokens_per_second_per_rank = report.tokens_per_second / static_cast<double>(world);
+      report.percent_of_peak = peak > 0 ? 100 * flops / seconds / peak : not_measured;
+      report.tokens_per_expert = counts;
+      report.layers = routers.layers;
+      report.experts = routers.experts;
+      if (!counts.empty()) {
+        const LoadReport load = load_report(counts, routers.layers, routers.experts);
+        report.load_max_over_mean = load.max_over_mean;
+        report.dead_experts = load.dead_experts;
+      }
+      report.seconds_left =
+          last ? 0 : seconds_since(began) / static_cast<double>(step) * static_cast<double>(options.steps - step);
+      progress.print(report);
+      if (metrics) metrics->write(report);
+    }
+    if (last) break;
+  }
+  return outcome;
+}
+
+}  // namespace moepar

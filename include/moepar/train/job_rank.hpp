@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <algorithm>
+#include <moepar/core/index.hpp>
+#include <moepar/parallel/axes.hpp>
+#include <moepar/topology/group.hpp>
+#include <moepar/topology/layout.hpp>
+#include <thread>
+#include <utility>
+
+namespace moepar {
+
+//! One rank of a job while it runs: which one, how its model lies, and how it reaches the others. Connection: what a
+//! transport gives to each rank, e.g. ThreadWorld::Rank.
+template <class ModelType, class Connection> class JobRank {
+ public:
+  using Model = ModelType;
+  using Communicator = decltype(std::declval<Connection&>().communicator("", Group{}));
+
+  //! workers: threads that compute for this rank; 0: its share of the machine's cores.
+  //! layout: a Deployment's, or one that only the run knows (checked_layout).
+  JobRank(Connection& connection, const Layout& layout, Index workers)
+      : connection_{&connection}, layout_{layout}, workers_{workers} {
+    const auto cores = static_cast<Index>(std::thread::hardware_concurrency());
+    if (workers_ == 0) workers_ = std::max<Index>(1, cores / layout.world);
+  }
+
+  [[nodiscard]] Index rank() const { return connection_->rank(); }
+  [[nodiscard]] Index world_size() const { return layout_.world; }
+  [[nodiscard]] const Layout& layout() const { return layout_; }
+  [[nodiscard]] bool is_first() const { return rank() == 0; }
+  [[nodiscard]] Index workers() const { return workers_; }
+  [[nodiscard]] Connection& connection() { return *connection_; }
+  //! Communicators of all groups of the layout.
+  [[nodiscard]] Axes<Communicator> axes() { return make_axes(*connection_, layout_); }
+
+ private:
+  Connection* connection_;
+  Layout layout_;
+  Index workers_;
+};
+
+}  // namespace moepar

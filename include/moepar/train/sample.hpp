@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <moepar/core/exponential.hpp>
+#include <moepar/core/index.hpp>
+#include <moepar/core/random.hpp>
+#include <span>
+#include <vector>
+
+namespace moepar {
+
+//! How tokens are drawn from logits.
+struct Sampling {
+  double temperature = 0.8;  //!< 0: the likeliest token, the lower one of equals
+  std::uint64_t seed = 1;
+};
+
+//! Draws token number `position` of a text from the logits of the vocabulary. The same on every rank and machine.
+inline std::int32_t sample_token(std::span<const float> logits, const Sampling& sampling, Index position) {
+  const auto largest = std::max_element(logits.begin(), logits.end());
+  if (!(sampling.temperature > 0)) return static_cast<std::int32_t>(largest - logits.begin());
+  const auto weight = [&](float logit) {
+    return exp64((static_cast<double>(logit) - static_cast<double>(*largest)) / sampling.temperature);
+  };
+  double total = 0;
+  for (const float logit : logits) total += weight(logit);
+  double left = uniform(random_word(random_key(sampling.seed, "sample"), 0, position)) * total;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    left -= weight(logits[i]);
+    if (left < 0) return static_cast<std::int32_t>(i);
+  }
+  return static_cast<std::int32_t>(largest - logits.begin());
+}
+
+//! `prompt` and `count` more tokens, each drawn from what the last shape.length of them make likely. trainer: see
+//! Trainer::next_token_logits; called by all ranks. An empty prompt starts with token 0.
+template <class Trainer>
+std::vector<std::int32_t> sample_text(Trainer& trainer, std::span<const std::int32_t> prompt, Index count,
+                                      const Sampling& sampling = {}) {
+  std::vector<std::int32_t> text{prompt.begin(), prompt.end()};
+  if (text.empty()) text.push_back(0);
+  for (Index i = 0; i < count; ++i) {
+    const auto window = std::min(text.size(), static_cast<std::size_t>(trainer.options().shape.length));
+    const auto logits = trainer.next_token_logits(std::span<const std::int32_t>{text}.last(window));
+    text.push_back(sample_token(logits, sampling, i));
+  }
+  return text;
+}
+
+}  // namespace moepar
