@@ -24,7 +24,10 @@ def main():
         return 77
     with tempfile.TemporaryDirectory() as folder:
         program = pathlib.Path(folder) / "program"
-        command = [compiler, "-std=c++20", *flags, "-I", "include", source, "-o", program, "-pthread"]
+        threads = "-pthread"
+        if pathlib.Path(compiler).name == "nvcc":  # its host side: what users compile who have GPUs
+            flags, threads = [*flags, "-x", "cu"], "-Xcompiler=-pthread"
+        command = [compiler, "-std=c++20", *flags, "-I", "include", source, "-o", program, threads]
         print(" ".join(map(str, command)))
         if subprocess.run(command, cwd=ROOT).returncode != 0:
             return 1

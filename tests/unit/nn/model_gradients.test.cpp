@@ -10,7 +10,7 @@ namespace {
 constexpr Index hidden = 6, vocabulary = 11;
 template <class Policy>
 struct Layer : mp::Moe<mp::Router<Policy, 2>, mp::ExpertParallel<mp::Experts<mp::SwiGlu<hidden, 5>, 3>, 1>> {};
-template <class Policy> struct Block : mp::TransformerBlock<mp::Attention<hidden, 4, 2, 2>, Layer<Policy>> {};
+template <class Policy> struct Block : mp::TransformerBlock<mp::Attention<hidden, 2, 1, 4>, Layer<Policy>> {};
 
 constexpr mp::Numerics numerics{
     .norm_epsilon = 0.02, .rotary_theta = 50, .auxiliary_loss_coefficient = 0.7, .z_loss_coefficient = 0.3};
@@ -95,14 +95,14 @@ template <class Model> struct LossPass {
 }  // namespace
 
 TEST_CASE("TransformerBlock with experts: gradients agree with central differences") {
-  for (const std::vector<Index>& lengths : {std::vector<Index>{0}, {1}, {0, 1, 5, 2}})
+  for (const std::vector<Index>& lengths : {std::vector<Index>{0}, {1}, {0, 1, 4}})
     RowPass<Block<mp::AuxiliaryLoss>>{hidden, hidden, lengths, numerics}.check();
 }
 
 TEST_CASE("Recompute, Repeat: gradients agree with central differences, and have the bits of plain blocks") {
   using Plain = mp::Repeat<Block<mp::AuxiliaryLoss>, 2>;
   using Recomputed = mp::Repeat<mp::Recompute<Block<mp::AuxiliaryLoss>>, 2>;
-  for (const std::vector<Index>& lengths : {std::vector<Index>{0}, {0, 1, 5, 2}}) {
+  for (const std::vector<Index>& lengths : {std::vector<Index>{0}, {0, 1, 4}}) {
     RowPass<Recomputed> recomputed{hidden, hidden, lengths, numerics, 2};
     recomputed.check();
     RowPass<Plain> plain{hidden, hidden, lengths, numerics, 2};
@@ -125,18 +125,18 @@ TEST_CASE("Recompute, Repeat: gradients agree with central differences, and have
 
 TEST_CASE("CausalLm: the gradient of the whole loss agrees with central differences") {
   SUBCASE("auxiliary loss over each sequence") {
-    LossPass<mp::CausalLm<vocabulary, mp::Repeat<Block<mp::AuxiliaryLoss>, 2>>>{{3, 0, 1, 4}, 3}.check();
+    LossPass<mp::CausalLm<vocabulary, mp::Repeat<Block<mp::AuxiliaryLoss>, 2>>>{{3, 0, 1}, 3}.check();
   }
   SUBCASE("auxiliary loss over the batch, recomputed") {
-    LossPass<mp::CausalLm<vocabulary, mp::Recompute<Block<mp::RoundAuxiliaryLoss>>>>{{3, 0, 1, 4}, 4}.check();
+    LossPass<mp::CausalLm<vocabulary, mp::Repeat<mp::Recompute<Block<mp::RoundAuxiliaryLoss>>, 1>>>{{2, 0, 1, 4}, 4}.check();
   }
 }
 
 TEST_CASE("CausalLm: the loss is the mean over those targets that are asked for") {
-  LossPass<mp::CausalLm<vocabulary, mp::RmsNorm<hidden>>> pass{{5, 2}, 6};
+  LossPass<mp::CausalLm<vocabulary, mp::Repeat<mp::RmsNorm<hidden>, 1>>> pass{{5, 2}, 6};
   (void)pass.pass(true);
   std::vector<double> hidden_rows(7 * hidden), logits(7 * vocabulary);
-  mp::CausalLm<vocabulary, mp::RmsNorm<hidden>>::Record<double> record{};
+  mp::CausalLm<vocabulary, mp::Repeat<mp::RmsNorm<hidden>, 1>>::Record<double> record{};
   pass.rank.arena().release(0);
   pass.model.forward(pass.rank, pass.ids.data(), mp::Matrix{hidden_rows.data(), 7, hidden}, record);
   pass.model.score(pass.rank, mp::Matrix<const double>{hidden_rows.data(), 7, hidden},
