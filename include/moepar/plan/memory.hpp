@@ -19,7 +19,7 @@ struct MemoryPlan {
   ArenaBytes arenas{};        //!< what a step takes and gives back
   bool step_counted = false;  //!< false: a module inside has no forward and backward, or not in this precision; then
                               //!< only the state counts
-  Index bytes_per_rank = 0;  //!< the sum
+  Index bytes_per_rank = 0;   //!< the sum
 
   friend constexpr bool operator==(const MemoryPlan&, const MemoryPlan&) = default;
 };

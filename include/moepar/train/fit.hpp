@@ -26,10 +26,10 @@ struct FitOptions {
   Index evaluate_every = 0;      //!< steps; 0: at the end only
   Index evaluation_blocks = 64;  //!< most blocks of an evaluation
   MetricsMode metrics_mode = MetricsMode::create;
-  std::string metrics{};         //!< path of a metrics file; empty: none
-  std::string model = "model";   //!< its name in metrics
-  std::string data = "text";     //!< the text's name in metrics
-  double seconds = 0;            //!< stop after the first step that ends later than this; 0: no limit
+  std::string metrics{};        //!< path of a metrics file; empty: none
+  std::string model = "model";  //!< its name in metrics
+  std::string data = "text";    //!< the text's name in metrics
+  double seconds = 0;           //!< stop after the first step that ends later than this; 0: no limit
 };
 
 //! What a fit ended with.

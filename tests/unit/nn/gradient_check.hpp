@@ -132,9 +132,7 @@ template <class ModuleType> struct RowPass {
     rank.arena().release(0);
     rank.set_lengths(lengths);
     record = {};
-    rank.with_parameters(module_, [&] {
-      module_.forward(rank, matrix(std::as_const(input)), matrix(output), record);
-    });
+    rank.with_parameters(module_, [&] { module_.forward(rank, matrix(std::as_const(input)), matrix(output), record); });
     return value();
   }
   //! The objective of the outputs and totals that are there.
@@ -148,7 +146,8 @@ template <class ModuleType> struct RowPass {
     const auto tokens = static_cast<double>(rows);
     for (Index g = 0; g < totals.granules; ++g) {
       if (totals.balances)
-        sum += rank.numerics().auxiliary_loss_coefficient * balance_of_sequence(rank, g, counts_of_round.data()) / tokens;
+        sum +=
+            rank.numerics().auxiliary_loss_coefficient * balance_of_sequence(rank, g, counts_of_round.data()) / tokens;
       sum += rank.numerics().z_loss_coefficient * totals.z_losses[g] / tokens;
     }
     return sum;

@@ -128,7 +128,8 @@ TEST_CASE("CausalLm: the gradient of the whole loss agrees with central differen
     LossPass<mp::CausalLm<vocabulary, mp::Repeat<Block<mp::AuxiliaryLoss>, 2>>>{{3, 0, 1}, 3}.check();
   }
   SUBCASE("auxiliary loss over the batch, recomputed") {
-    LossPass<mp::CausalLm<vocabulary, mp::Repeat<mp::Recompute<Block<mp::RoundAuxiliaryLoss>>, 1>>>{{2, 0, 1, 4}, 4}.check();
+    LossPass<mp::CausalLm<vocabulary, mp::Repeat<mp::Recompute<Block<mp::RoundAuxiliaryLoss>>, 1>>>{{2, 0, 1, 4}, 4}
+        .check();
   }
 }
 

@@ -68,7 +68,8 @@ template <class Pass> double balance_of(const Pass& pass, Index begin, Index end
   for (Index e = 0; e < experts; ++e) {
     double sent = 0, probability = 0;
     for (Index t = begin; t < end; ++t) {
-      for (Index slot = 0; slot < record.plan.top_k; ++slot) sent += record.plan.expert[t * record.plan.top_k + slot] == e;
+      for (Index slot = 0; slot < record.plan.top_k; ++slot)
+        sent += record.plan.expert[t * record.plan.top_k + slot] == e;
       probability += softmax(record.logits.row(t))[size_of(e)];
     }
     loss += sent * probability;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <moepar/core/index.hpp>
+#include <moepar/kernels/cpu/instruction_set.hpp>
 
 // The small matrix products of attention, a block of queries against a block of keys, for the bodies of kernels.
 namespace moepar::cpu::detail {
@@ -66,7 +67,15 @@ template <class Element> struct BlockProduct {
     for (; column < columns; ++column) tile<Rows, 1>(row, column, first, last, load);
   }
 
-  [[gnu::always_inline]] inline void run() const {
+  //! A call of its own for each block: inlined into every product of attention, this would take g++ ten seconds.
+  void run() const { dispatch<Body>(*this); }
+
+ private:
+  struct Body {
+    [[gnu::always_inline]] static inline void run(const BlockProduct& block) { block.run_here(); }
+  };
+
+  [[gnu::always_inline]] inline void run_here() const {
     constexpr std::size_t tall = 4;
     Index row = 0;
     for (; row + Index{tall} <= rows; row += Index{tall}) {

@@ -103,10 +103,10 @@ class CpuDevice {
                             used(rows, context), used(rows, log_sum_exp));
   }
   template <class Element>
-  void attention_backward(const RowGroups& rows, Index /*length*/, ConstMatrix<Element> query,
-                          ConstMatrix<Element> key, ConstMatrix<Element> value, ConstMatrix<Element> context,
-                          ConstMatrix<Element> log_sum_exp, ConstMatrix<Element> context_gradient, Index heads,
-                          Index kv_heads, Matrix<Element> query_gradient, Matrix<Element> key_gradient,
+  void attention_backward(const RowGroups& rows, Index /*length*/, ConstMatrix<Element> query, ConstMatrix<Element> key,
+                          ConstMatrix<Element> value, ConstMatrix<Element> context, ConstMatrix<Element> log_sum_exp,
+                          ConstMatrix<Element> context_gradient, Index heads, Index kv_heads,
+                          Matrix<Element> query_gradient, Matrix<Element> key_gradient,
                           Matrix<Element> value_gradient) {
     cpu::attention_backward<Element>(workers_, rows, used(rows, query), used(rows, key), used(rows, value),
                                      used(rows, context), used(rows, log_sum_exp), used(rows, context_gradient), heads,
