@@ -48,7 +48,8 @@ constexpr std::array<mp::StepCost, sizeof...(I)> planned(std::index_sequence<I..
   return {mp::cost_of_step<Model>(cases[I].layout, 0, cases[I].shape())...};
 }
 using Plain = law::Model<mp::AuxiliaryLoss>;
-using Gathering = law::Model<mp::RoundAuxiliaryLoss, mp::AllGather>;
+using Gathering = law::Model<mp::AuxiliaryLoss, mp::AllGather>;
+using OverBatch = law::Model<mp::RoundAuxiliaryLoss>;  // wants one micro-step
 using Again = law::Recomputed<mp::Sinkhorn>;
 
 template <std::size_t First, std::size_t... I> constexpr auto shifted(std::index_sequence<I...>) {
@@ -57,6 +58,8 @@ template <std::size_t First, std::size_t... I> constexpr auto shifted(std::index
 constexpr auto plain_plan = planned<Plain>(std::make_index_sequence<cases.size()>{});
 constexpr auto gathering_plan = planned<Gathering>(shifted<10>(std::make_index_sequence<6>{}));
 constexpr auto again_plan = planned<Again>(shifted<10>(std::make_index_sequence<6>{}));
+
+constexpr auto over_batch_plan = planned<OverBatch>(shifted<22>(std::make_index_sequence<2>{}));
 
 template <class Model> void check(const Case& at, const mp::StepCost& by_compiler) {
   const law::Setting setting{.layout = at.layout, .micro_steps = at.micro_steps, .receive_rows = at.receive_rows};
@@ -98,6 +101,7 @@ TEST_CASE("the compiler's plan is the program: arenas and collectives of 28 layo
   for (std::size_t i = 0; i < cases.size(); ++i) check<Plain>(cases[i], plain_plan[i]);
   for (std::size_t i = 0; i < 6; ++i) check<Gathering>(cases[10 + i], gathering_plan[i]);
   for (std::size_t i = 0; i < 6; ++i) check<Again>(cases[10 + i], again_plan[i]);
+  for (std::size_t i = 0; i < 2; ++i) check<OverBatch>(cases[22 + i], over_batch_plan[i]);
 }
 
 TEST_CASE("more ranks, less memory: shards and experts of a rank, by bytes") {

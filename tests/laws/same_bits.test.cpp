@@ -126,3 +126,31 @@ TEST_CASE("a transport that delays and reorders at random") {
         CHECK(law::train<law::Model<mp::AuxiliaryLoss>>(simulated, setting) == expected<mp::AuxiliaryLoss>());
       }
 }
+
+TEST_CASE("a policy over the whole batch, on a rank that has no others") {
+  // RoundSinkhorn looks at the whole batch: here that is what the rank has.
+  mp::RoutePlan<float> plan{};
+  constexpr mp::StepShape shape{.sequences = 2, .length = 5};
+  constexpr mp::Binding routers{.routers = {.layers = 1, .experts = 4}};
+  const auto route = [](auto& rank, const float* logits, mp::RoutePlan<float>& made) {
+    mp::Router<mp::RoundSinkhorn, 2>::route(rank, mp::Matrix<const float>{logits, 10, 4}, made);
+  };
+  const auto bytes = mp::cost_of(mp::Layout{}, 0, shape, routers, [&](auto& rank) {
+                       rank.begin_micro_step(0, nullptr);
+                       route(rank, nullptr, plan);
+                     }).arenas;
+  float logits[40];
+  for (Index i = 0; i < 40; ++i) logits[i] = static_cast<float>(i * i % 7);
+  mp::SingleRank<float> rank{routers, shape, bytes};
+  route(rank, logits, plan);
+  Index rows = 0;
+  for (Index e = 0; e < 4; ++e) rows += plan.counts[e] + plan.counts[4 + e];
+  CHECK(rows == 20);
+}
+
+TEST_CASE("a policy over the whole batch needs one micro-step, and says so") {
+  CHECK_THROWS_WITH_AS(law::train<law::Model<mp::RoundSinkhorn>>({.micro_steps = 2}),
+                       doctest::Contains("needs a step of one micro-step, this one has 2"), mp::Error);
+  CHECK_THROWS_WITH_AS(law::train<law::Model<mp::RoundAuxiliaryLoss>>({.micro_steps = 3}),
+                       doctest::Contains("needs a step of one micro-step, this one has 3"), mp::Error);
+}

@@ -17,6 +17,7 @@ namespace moepar {
 template <class R>
 concept compute_rank = requires(R& rank, const Parameter& parameter) {
   typename R::Element;
+  requires std::same_as<decltype(R::counting), const bool>;  // loops of your own over data: if constexpr (!R::counting)
   { rank.arena() } -> std::same_as<Arena&>;
   rank.device();
   { rank.rows() } -> std::convertible_to<RowGroups>;                               // of the matrices at hand

@@ -73,7 +73,10 @@ template <Index Vocabulary, class Blocks, HeadWeights Head = HeadWeights::own> s
     const auto embedded = arena.template take<Element>(output.rows, hidden_);
     const auto last = arena.template take<Element>(output.rows, hidden_);
     rank.with_parameters(embedding, [&] { embedding.forward(rank, ids, embedded, record.embedding); });
-    blocks.forward(rank, embedded, last, record.blocks);
+    if constexpr (detail::gathers_by_part<Blocks>)
+      blocks.forward(rank, embedded, last, record.blocks);
+    else
+      rank.with_parameters(blocks, [&] { blocks.forward(rank, embedded, last, record.blocks); });
     rank.with_parameters(norm, [&] { norm.forward(rank, last, output, record.norm); });
   }
 
@@ -124,7 +127,10 @@ template <Index Vocabulary, class Blocks, HeadWeights Head = HeadWeights::own> s
     const auto last = arena.template take<Element>(output_gradient.rows, hidden_);
     const auto embedded = arena.template take<Element>(output_gradient.rows, hidden_);
     rank.with_gradients(norm, [&] { norm.backward(rank, output_gradient, last, record.norm); });
-    blocks.backward(rank, last, embedded, record.blocks);
+    if constexpr (detail::gathers_by_part<Blocks>)
+      blocks.backward(rank, last, embedded, record.blocks);
+    else
+      rank.with_gradients(blocks, [&] { blocks.backward(rank, last, embedded, record.blocks); });
     rank.with_gradients(embedding, [&] { embedding.backward(rank, embedded, record.embedding); });
     arena.release(mark);
   }

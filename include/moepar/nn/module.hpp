@@ -59,6 +59,12 @@ template <class M> consteval bool computes() {
     return requires { typename M::template Record<float>; };
 }
 
+namespace detail {
+//! A module that gathers its parameters part by part while it runs; others are gathered whole by what is around them.
+template <class Module>
+concept gathers_by_part = requires { requires Module::gathers_by_part; };
+}  // namespace detail
+
 //! Stands for the record of a module that has no forward.
 struct NoRecord {};
 

@@ -8,11 +8,6 @@
 
 namespace moepar {
 
-namespace detail {
-template <class Module>
-concept gathers_by_part = requires { requires Module::gathers_by_part; };
-}  // namespace detail
-
 //! Shards every parameter of Module: a group of ShardDegree ranks holds one copy, groups hold replicas of one another.
 //! ShardDegree: 0 the whole world (experts: the world / expert degree), 1 no sharding, else that many ranks.
 //! ExpertShardDegree: the same for the parameters of experts; by default it follows ShardDegree.

@@ -51,14 +51,14 @@ concept computes_rows = computes<M>() && requires { requires M::facts.hidden >= 
                           m.backward(rank, in, out, record);
                         };
 
-//! Runs program(rank, model) on a counting rank: what it would cost `rank` of `layout`.
-template <class Model, class Element = float, class Program>
-constexpr StepCost cost_of(const Layout& layout, Index rank, const StepShape& shape, Program program) {
-  Model model{};
-  const Binding binding = bind_parameters(model, layout, rank);
+//! Runs program(rank) on a counting rank: what it would cost `rank` of `layout`. binding: of the parameters and routers
+//! that the program uses.
+template <class Element = float, class Program>
+constexpr StepCost cost_of(const Layout& layout, Index rank, const StepShape& shape, const Binding& binding,
+                           Program program) {
   CountingDevice device;
   CountingRank<Element> counting{layout, rank, shape, binding, device};
-  program(counting, static_cast<const Model&>(model));
+  program(counting);
   StepCost cost{.arenas = high_water(counting), .flops = device.flops(), .ledger = counting.ledger()};
   for (Index i = 0; i < placements; ++i) {
     const auto& held = counting.held(static_cast<Placement>(i));
@@ -66,6 +66,15 @@ constexpr StepCost cost_of(const Layout& layout, Index rank, const StepShape& sh
     cost.slots += held.size.held * held.schedule.slots;
   }
   return cost;
+}
+
+//! Runs program(rank, model).
+template <class Model, class Element = float, class Program>
+constexpr StepCost cost_of(const Layout& layout, Index rank, const StepShape& shape, Program program) {
+  Model model{};
+  const Binding binding = bind_parameters(model, layout, rank);
+  return cost_of<Element>(layout, rank, shape, binding,
+                          [&](auto& counting) { program(counting, static_cast<const Model&>(model)); });
 }
 
 //! A whole training step of a language model, without the update, which needs nothing but the moments.

@@ -2,8 +2,11 @@
 #pragma once
 #include <algorithm>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <moepar/comm/ledger.hpp>
+#include <moepar/core/error.hpp>
+#include <moepar/core/granule_tree.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/core/rules.hpp>
 #include <moepar/kernels/cpu/instruction_set.hpp>
@@ -15,6 +18,7 @@
 #include <moepar/tensor/router_totals.hpp>
 #include <moepar/topology/layout.hpp>
 #include <span>
+#include <string>
 
 namespace moepar {
 
@@ -60,6 +64,7 @@ template <class Policy, Index TopK> struct Router {
       totals.balances = true;
       totals.scope = Policy::balance_scope;
     }
+    if (looks_at_batch && rank.shape().micro_steps != 1) throw_micro_steps(rank.shape().micro_steps);
     const Index mark = rank.arena().mark();
     if constexpr (std::derived_from<Policy, SinkhornOver<Scope::sequence>>) {
       const auto scores = rank.arena().template take<double>(rows, logits.columns);
@@ -73,26 +78,7 @@ template <class Policy, Index TopK> struct Router {
                                                 scratch.row(2 * granule), scratch.row(2 * granule + 1)));
         });
     } else if constexpr (std::derived_from<Policy, SinkhornOver<Scope::round>>) {
-      const auto scores = rank.arena().template take<double>(rows, logits.columns);
-      const auto sums = rank.arena().template take<double>(rank.tree().granules() + 1, logits.columns);
-      if (rank.training())
-        for (Index sweep = 0; sweep < sinkhorn_sweeps; ++sweep)
-          rank.ledger().add(Axis::world, Operation::all_gather,
-                            granules * logits.columns * static_cast<Index>(sizeof(double)));
-      if constexpr (Rank::communicates) {
-        if (rank.training())
-          totals.sinkhorn_error[0] = std::max(
-              totals.sinkhorn_error[0],
-              sinkhorn_scores_of_batch<Element>(
-                  logits, rank.rows().begins, rank.split().granules_of(rank.rank(), rank.micro_step()), rank.tree(),
-                  rank.batch().tokens, scores, sums.row(rank.tree().granules()), sums, [&](Matrix<double> all) {
-                    const auto own = rank.split().granules_of(rank.rank(), rank.micro_step());
-                    rank.axes().world.all_gather(
-                        std::span<const double>{all.row(own.first), static_cast<std::size_t>(granules * all.columns)},
-                        std::span<double>{all.data, static_cast<std::size_t>(rank.tree().granules() * all.columns)});
-                  }));
-        select<Element, double>(rank, logits, scores, plan, [](Index) {});
-      }
+      route_over_batch(rank, logits, plan);
     } else if constexpr (!Rank::counting) {
       select<Element, Element>(rank, logits, logits, plan, [](Index) {});
     }
@@ -115,6 +101,40 @@ template <class Policy, Index TopK> struct Router {
   }
 
  private:
+  //! Such a policy needs all rows of the batch before the first backward pass.
+  static constexpr bool looks_at_batch = std::derived_from<Policy, SinkhornOver<Scope::round>> ||
+                                         (Policy::balances && Policy::balance_scope == Scope::round);
+
+  [[noreturn]] static void throw_micro_steps(Index micro_steps) {
+    throw Error{"moepar::Router: a policy that looks at the whole batch needs a step of one micro-step, this one has " +
+                std::to_string(micro_steps) + ". Fix: set micro_steps to 1, or take the policy over a sequence."};
+  }
+
+  template <class Rank, class Element>
+  static constexpr void route_over_batch(Rank& rank, Matrix<const Element> logits, RoutePlan<Element>& plan) {
+    const Index granules = rank.totals().granules, columns = logits.columns;
+    const auto scores = rank.arena().template take<double>(logits.rows, columns);
+    const auto sums = rank.arena().template take<double>(rank.tree().granules() + 1, columns);  // the last: scales
+    if (rank.training())
+      for (Index sweep = 0; sweep < sinkhorn_sweeps; ++sweep)
+        rank.ledger().add(Axis::world, Operation::all_gather, granules * columns * static_cast<Index>(sizeof(double)));
+    if constexpr (!Rank::counting) {
+      const GranuleRange own = rank.split().granules_of(rank.rank(), rank.micro_step());
+      const auto gather = [&]([[maybe_unused]] Matrix<double> all) {
+        const auto size = [](Index count) { return static_cast<std::size_t>(count); };
+        if constexpr (Rank::communicates)
+          rank.axes().world.all_gather(std::span<const double>{all.row(own.first), size(granules * columns)},
+                                       std::span<double>{all.data, size(rank.tree().granules() * columns)});
+      };
+      double& error = rank.totals().sinkhorn_error[0];
+      if (rank.training())
+        error = std::max(
+            error, sinkhorn_scores_of_batch<Element>(logits, rank.rows().begins, own, rank.tree(), rank.batch().tokens,
+                                                     scores, sums.row(rank.tree().granules()), sums, gather));
+      select<Element, double>(rank, logits, scores, plan, [](Index) {});
+    }
+  }
+
   template <class Element, class Score, class Rank, class Prepare>
   static void select(Rank& rank, ConstMatrix<Element> logits, Matrix<const Score> scores, RoutePlan<Element>& plan,
                      Prepare prepare) {

@@ -23,6 +23,7 @@ namespace moepar {
 
 struct FitOptions {
   Index steps = 100;
+  Index print_every = 1;         //!< steps between two lines; the first and those that evaluate always have one
   Index evaluate_every = 0;      //!< steps; 0: at the end only
   Index evaluation_blocks = 64;  //!< most blocks of an evaluation
   MetricsMode metrics_mode = MetricsMode::create;
@@ -128,7 +129,7 @@ FitOutcome fit(Trainer<Model, Communicator>& trainer, const TokenBlocks& blocks,
       const RouterSizes routers = trainer.routers();
       report.step = step;
       report.loss = done.loss;
-      report.auxiliary_loss = done.auxiliary_loss;
+      report.auxiliary_loss = done.auxiliary_loss * trainer.options().numerics.auxiliary_loss_coefficient;
       report.gradient_norm = done.gradient_norm;
       report.learning_rate = rate;
       report.milliseconds = seconds * 1e3;
@@ -145,7 +146,8 @@ FitOutcome fit(Trainer<Model, Communicator>& trainer, const TokenBlocks& blocks,
       }
       report.seconds_left =
           last ? 0 : seconds_since(began) / static_cast<double>(step) * static_cast<double>(options.steps - step);
-      progress.print(report);
+      if (step == 1 || evaluates || (options.print_every > 0 && step % options.print_every == 0))
+        progress.print(report);
       if (metrics) metrics->write(report);
     }
     if (last) break;

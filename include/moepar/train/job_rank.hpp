@@ -2,9 +2,14 @@
 #pragma once
 #include <algorithm>
 #include <moepar/core/index.hpp>
+#include <moepar/device/numerics.hpp>
+#include <moepar/nn/bind.hpp>
 #include <moepar/parallel/axes.hpp>
+#include <moepar/parallel/host_rank.hpp>
+#include <moepar/plan/memory.hpp>
 #include <moepar/topology/group.hpp>
 #include <moepar/topology/layout.hpp>
+#include <moepar/topology/step_shape.hpp>
 #include <thread>
 #include <utility>
 
@@ -39,5 +44,20 @@ template <class ModelType, class Connection> class JobRank {
   Layout layout_;
   Index workers_;
 };
+
+//! A rank on the CPU for `model`, which is bound to it: for programs that call forward and backward themselves. The
+//! memory is what one step of the model takes (cost_of_job).
+template <class Element = float, class ModelType, class Connection>
+HostRank<Element, typename JobRank<ModelType, Connection>::Communicator> make_host_rank(
+    JobRank<ModelType, Connection>& job, ModelType& model, const StepShape& shape, const Numerics& numerics = {}) {
+  return {job.layout(),
+          job.rank(),
+          shape,
+          bind_parameters(model, job.layout(), job.rank()),
+          cost_of_job<ModelType>(job.layout(), job.rank(), shape).arenas,
+          job.axes(),
+          job.workers(),
+          numerics};
+}
 
 }  // namespace moepar

@@ -128,16 +128,15 @@ TEST_CASE("CausalLm: the gradient of the whole loss agrees with central differen
     LossPass<mp::CausalLm<vocabulary, mp::Repeat<Block<mp::AuxiliaryLoss>, 2>>>{{3, 0, 1}, 3}.check();
   }
   SUBCASE("auxiliary loss over the batch, recomputed") {
-    LossPass<mp::CausalLm<vocabulary, mp::Repeat<mp::Recompute<Block<mp::RoundAuxiliaryLoss>>, 1>>>{{2, 0, 1, 4}, 4}
-        .check();
+    LossPass<mp::CausalLm<vocabulary, mp::Recompute<Block<mp::RoundAuxiliaryLoss>>>>{{2, 0, 1, 4}, 4}.check();
   }
 }
 
 TEST_CASE("CausalLm: the loss is the mean over those targets that are asked for") {
-  LossPass<mp::CausalLm<vocabulary, mp::Repeat<mp::RmsNorm<hidden>, 1>>> pass{{5, 2}, 6};
+  LossPass<mp::CausalLm<vocabulary, mp::RmsNorm<hidden>>> pass{{5, 2}, 6};
   (void)pass.pass(true);
   std::vector<double> hidden_rows(7 * hidden), logits(7 * vocabulary);
-  mp::CausalLm<vocabulary, mp::Repeat<mp::RmsNorm<hidden>, 1>>::Record<double> record{};
+  mp::CausalLm<vocabulary, mp::RmsNorm<hidden>>::Record<double> record{};
   pass.rank.arena().release(0);
   pass.model.forward(pass.rank, pass.ids.data(), mp::Matrix{hidden_rows.data(), 7, hidden}, record);
   pass.model.score(pass.rank, mp::Matrix<const double>{hidden_rows.data(), 7, hidden},
