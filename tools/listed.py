@@ -13,6 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LISTS = [
     ("tests/static/**/*.cpp", "tests/meson.build", lambda path: path.relative_to(ROOT / "tests").as_posix()),
     ("tests/unit/**/*.cpp", "tests/meson.build", lambda path: path.relative_to(ROOT / "tests").as_posix()),
+    ("tests/laws/*.cpp", "tests/meson.build", lambda path: path.relative_to(ROOT / "tests").as_posix()),
+    ("tests/parity/*.cpp", "tests/meson.build", lambda path: path.relative_to(ROOT / "tests").as_posix()),
     ("tests/compile_fail/*.cpp", "tests/meson.build", lambda path: path.stem),
     ("examples/*.cpp", "examples/meson.build", lambda path: path.stem),
     ("examples/*.cpp", "tests/meson.build", lambda path: path.stem),
