@@ -79,8 +79,7 @@ constexpr GradientSchedule gradient_schedule(const GranuleTree& tree, const Batc
       runs.clear();
       for (Index member = 0; member < group.size; ++member)
         detail::append_runs(runs, split, layout, kind, group.member(member, rank), micro_step);
-      std::sort(runs.begin(), runs.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-      step.arriving = granule_table(tree, runs).parts;
+      step.arriving = parts_of_runs(tree, runs);
     }
     step.first_slot = static_cast<Index>(stack.parts().size());
     const Index waiting = bounded && group.size == 1 && kind == Kind::expert ? step.own.most_waiting
