@@ -8,12 +8,14 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <limits>
 #include <moepar/train/metrics_log.hpp>
 #include <moepar/train/text_table.hpp>
 #include <numeric>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -342,6 +344,9 @@ string page(const mp::MetricsLog& log) {
 
 // The whole file or none: a temporary one takes the name only once it is complete.
 void write_file(const string& name, const string& text) {
+  std::error_code ignored;
+  if (std::filesystem::exists(name, ignored) && !std::filesystem::is_regular_file(name, ignored))
+    throw mp::Error{"'" + name + "' is no file and is left as it is. Fix: name a file to write."};
   const string partial = name + ".partial";
   std::FILE* const file = std::fopen(partial.c_str(), "wb");
   bool good = file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size();

@@ -169,8 +169,10 @@ TEST_CASE("a value that is not finite stops all ranks before the update, and say
         CAPTURE(text);
         CHECK(text == said[0]);
         CHECK(text.find("step 2 has the loss") != std::string::npos);
-        CHECK(text.find(in_layer ? "forward met it first at model.layers.0.post_attention_layernorm.weight on rank 0"
-                                 : "met it first at model.norm.weight on rank 0") != std::string::npos);
+        CHECK(text.find(
+                  in_layer
+                      ? "forward met it first at the input of model.layers.0.post_attention_layernorm.weight on rank 0"
+                      : "met it first at the output of model.norm.weight on rank 0") != std::string::npos);
       }
     }
 }

@@ -79,11 +79,13 @@ class TensorFile {
 
   //! Closes the file and gives it its name.
   void finish() {
-    if (std::fflush(file_.get()) != 0) refuse("written");
-    file_.reset();
     std::error_code error;
-    std::filesystem::rename(temporary_, path_, error);
-    if (error) refuse("renamed from " + temporary_);
+    if (std::fclose(file_.release()) != 0) error = std::make_error_code(std::errc::io_error);
+    if (!error) std::filesystem::rename(temporary_, path_, error);
+    if (!error) return;
+    std::error_code ignored;
+    std::filesystem::remove(temporary_, ignored);
+    refuse("written (" + error.message() + ")");
   }
 
  private:

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <moepar/comm/ledger.hpp>
+#include <moepar/core/error.hpp>
 #include <moepar/core/granule_table.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/core/part_stack.hpp>
@@ -15,6 +16,7 @@
 #include <moepar/tensor/row_groups.hpp>
 #include <moepar/topology/layout.hpp>
 #include <span>
+#include <string>
 
 namespace moepar {
 
@@ -130,6 +132,12 @@ template <class Dispatcher> class RoutedExperts {
   template <class Rank, class Experts, class Element>
   static constexpr void make_exchange(Rank& rank, const RoutePlan<Element>& plan, const detail::ExchangeSizes& sizes,
                                       RoutedExpertsRecord<Experts, Element>& record) {
+    const Index least = rank.shape().length * std::min(plan.top_k, plan.experts / sizes.members);
+    if (rank.shape().receive_rows != 0 && sizes.expert_rows < std::min(least, sizes.members * plan.rows * plan.top_k))
+      throw Error{
+          "moepar: receive_rows is " + std::to_string(rank.shape().receive_rows) + ", but one sequence may send " +
+          std::to_string(least) +
+          " rows to the experts of a rank. Fix: set it to at least length x min(TopK, experts of a rank), or 0."};
     const Index all_granules = sizes.members * plan.granules;
     auto& memory = rank.routes();
     ExchangePlan& exchange = record.exchange;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <moepar/comm/ledger.hpp>
+#include <moepar/core/error.hpp>
 #include <moepar/core/granule_tree.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/core/part_stack.hpp>
@@ -14,6 +15,7 @@
 #include <moepar/tensor/matrix.hpp>
 #include <moepar/tensor/router_totals.hpp>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace moepar {
@@ -42,12 +44,15 @@ struct StepOutcome {
 class TrainingStep {
  public:
   //! batch: one MicroBatch a micro-step (not read by a rank that counts). After it rank.kept_gradient is the gradient
-  //! of the loss, and router_counts() says who got how much.
+  //! of the loss, and router_counts() says who got how much. agreed: a hash
+  //! of what all ranks must have alike, e.g. the learning rate; Error on all ranks when they have not.
   template <class Rank, class Model>
-  constexpr StepOutcome operator()(Rank& rank, const Model& model, std::span<const MicroBatch> batch) {
+  constexpr StepOutcome operator()(Rank& rank, const Model& model, std::span<const MicroBatch> batch,
+                                   std::uint32_t agreed = 0) {
     const Index micro_steps = rank.shape().micro_steps, sequences = rank.shape().sequences;
+    rank.reset();
     rank.forget_notes();
-    count_batch(rank, batch);
+    count_batch(rank, batch, agreed);
     if constexpr (!Rank::counting) {
       leaves_.assign(static_cast<std::size_t>(values_ * micro_steps * sequences + 1), 0.0);
       batch_leaves_.resize(static_cast<std::size_t>(rank.layout().world) * leaves_.size());
@@ -69,16 +74,20 @@ class TrainingStep {
   static constexpr Index values_ = 4;  // a sequence: loss, auxiliary loss, z-loss, Sinkhorn's imbalance
 
   //! Tokens and targets of the whole batch: gradients are divided by them, wherever the rows are.
-  template <class Rank> constexpr void count_batch(Rank& rank, std::span<const MicroBatch> batch) {
-    rank.ledger().add(Axis::world, Operation::sum, 2 * static_cast<Index>(sizeof(std::int64_t)));
+  template <class Rank>
+  constexpr void count_batch(Rank& rank, std::span<const MicroBatch> batch, std::uint32_t agreed) {
+    rank.ledger().add(Axis::world, Operation::sum, 3 * static_cast<Index>(sizeof(std::int64_t)));
     if constexpr (!Rank::counting) {
-      std::int64_t counts[2] = {0, 0};
+      std::int64_t counts[3] = {0, 0, agreed};
       for (const MicroBatch& micro_batch : batch) {
         const Index rows = micro_batch.begins[rank.shape().sequences];
         counts[0] += rows;
         for (Index row = 0; row < rows; ++row) counts[1] += micro_batch.targets[row] >= 0 ? 1 : 0;
       }
       if constexpr (Rank::communicates) rank.axes().world.sum(std::span<std::int64_t>{counts});
+      if (counts[2] != rank.layout().world * static_cast<std::int64_t>(agreed))
+        throw Error{"moepar: the ranks were given different settings for one step, seen by rank " +
+                    std::to_string(rank.rank()) + ". Fix: give every rank the same learning rate."};
       rank.set_batch({.tokens = counts[0], .targets = counts[1]});
     }
   }
@@ -150,13 +159,17 @@ class TrainingStep {
     const auto leaf = [&](Index member, Index m, Index g) {
       return batch_leaves_.data() + member * own + (m * shape.sequences + g) * values_;
     };
+    Index first = -1;
     by_granule_.resize(static_cast<std::size_t>(split.granules()));
     for (Index member = 0; member < split.world; ++member) {
       for (Index m = 0; m < shape.micro_steps; ++m)
         for (Index g = 0; g < shape.sequences; ++g)
           by_granule_[static_cast<std::size_t>(split.granules_of(member, m).first + g)] = leaf(member, m, g);
       const auto note = static_cast<Index>(batch_leaves_[static_cast<std::size_t>((member + 1) * own - 1)]);
-      if (note >= 0 && outcome.not_finite_rank < 0) {
+      // Forward notes come first, ascending; then those of backward, descending.
+      const auto order = [](Index value) { return value % 2 == 0 ? value : (Index{1} << 60) - value; };
+      if (note >= 0 && (first < 0 || order(note) < order(first))) {
+        first = note;
         outcome.not_finite_norm = note / 2;
         outcome.not_finite_gradient = note % 2 == 1;
         outcome.not_finite_rank = member;

@@ -195,6 +195,14 @@ template <class ElementType, class DeviceType, class CommunicatorType> class Ran
     expert_part_ = outside_part;
   }
 
+  //! Forgets what an error may have left half-way: nothing is gathered, arenas are empty.
+  constexpr void reset() {
+    activations_.release(0);
+    parameters_.release(0);
+    gathered_ = {};
+    expert_part_ = 0;
+  }
+
  protected:
   constexpr void use(const Arena& activations, const Arena& parameters) {
     activations_ = activations;

@@ -156,7 +156,8 @@ template <class Policy, Index TopK> struct Router {
         cpu::dispatch<detail::SelectBody>(Policy{}, logits, logits, begin, end, plan, counts, probabilities, z_loss,
                                           &not_a_number);
       if (not_a_number >= 0 && rank.first_not_finite() < 0)  // else the step finds it, and stops on all ranks
-        detail::throw_nan_logit(plan.layer, granule, not_a_number / logits.columns, not_a_number % logits.columns);
+        detail::throw_nan_logit(rank.rank(), plan.layer, granule, not_a_number / logits.columns,
+                                not_a_number % logits.columns);
     });
     sort(plan, rows);
   }

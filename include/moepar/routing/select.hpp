@@ -42,10 +42,10 @@ template <Scope Over, class Element>
   gradient_among_all(token.logits, token.experts, token.chosen, token.top_k, weight, weight_gradient, logits_gradient);
 }
 
-[[noreturn]] inline void throw_nan_logit(Index layer, Index granule, Index position, Index expert) {
-  throw Error{"moepar::Router: the logit of expert " + std::to_string(expert) + " is not a number, in routed layer " +
-              std::to_string(layer) + ", sequence " + std::to_string(granule) +
-              " of this rank's micro-step, position " + std::to_string(position) +
+[[noreturn]] inline void throw_nan_logit(Index rank, Index layer, Index granule, Index position, Index expert) {
+  throw Error{"moepar::Router: the logit of expert " + std::to_string(expert) + " is not a number, on rank " +
+              std::to_string(rank) + " in routed layer " + std::to_string(layer) + ", sequence " +
+              std::to_string(granule) + " of this rank's micro-step, position " + std::to_string(position) +
               ". Fix: look for the first loss or gradient norm that is not finite; a lower learning rate helps often."};
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 #include <chrono>
 #include <cstdio>
+#include <moepar/core/error.hpp>
+#include <moepar/core/hash.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/data/token_blocks.hpp>
 #include <moepar/data/unigram.hpp>
@@ -62,9 +64,18 @@ template <class Model, class Communicator, learning_rate_schedule Schedule>
 FitOutcome fit(Trainer<Model, Communicator>& trainer, const TokenBlocks& blocks, const Schedule& schedule,
                const FitOptions& options) {
   using Clock = std::chrono::steady_clock;
+  if (options.steps < 0 || blocks.batch() != trainer.sequences() || blocks.length() > trainer.options().shape.length)
+    throw Error{"moepar::fit: " + std::to_string(options.steps) + " steps with blocks of " +
+                std::to_string(blocks.batch()) + " sequences of " + std::to_string(blocks.length()) +
+                " tokens, the trainer takes " + std::to_string(trainer.sequences()) + " of at most " +
+                std::to_string(trainer.options().shape.length) +
+                ". Fix: make the blocks with .batch = trainer.sequences() and .length = shape.length."};
+  std::uint64_t text = mix(static_cast<std::uint64_t>(options.steps));
+  for (const std::int32_t token : blocks.training_targets()) text = mix(text + static_cast<std::uint32_t>(token));
+  trainer.require_same(text, "text, or another number of steps,");
   const auto& shape = trainer.options().shape;
   const Layout& layout = trainer.rank().layout();
-  const Index world = layout.world, tokens = trainer.sequences() * shape.length;
+  const Index world = layout.world, tokens = trainer.sequences() * blocks.length();
   const bool prints = trainer.rank().rank() == 0;
   const Index workers = trainer.rank().device().workers().count();
   const double threads = std::min(static_cast<double>(world * workers),

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <algorithm>
+#include <moepar/core/checks.hpp>
+#include <moepar/core/error.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/device/numerics.hpp>
 #include <moepar/nn/bind.hpp>
 #include <moepar/parallel/axes.hpp>
 #include <moepar/parallel/host_rank.hpp>
+#include <moepar/plan/census_walk.hpp>
 #include <moepar/plan/memory.hpp>
 #include <moepar/topology/group.hpp>
 #include <moepar/topology/layout.hpp>
 #include <moepar/topology/step_shape.hpp>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -26,6 +30,7 @@ template <class ModelType, class Connection> class JobRank {
   //! layout: a Deployment's, or one that only the run knows (checked_layout).
   JobRank(Connection& connection, const Layout& layout, Index workers)
       : connection_{&connection}, layout_{layout}, workers_{workers} {
+    require_layout();
     const auto cores = static_cast<Index>(std::thread::hardware_concurrency());
     if (workers_ == 0) workers_ = std::max<Index>(1, cores / layout.world);
   }
@@ -40,6 +45,18 @@ template <class ModelType, class Connection> class JobRank {
   [[nodiscard]] Axes<Communicator> axes() { return make_axes(*connection_, layout_); }
 
  private:
+  //! A Deployment's layout is checked by the compiler; one made by hand is checked here.
+  void require_layout() const {
+    const Index experts = census_of<Model>().expert_count;
+    if (experts > 0) check_degree_divides_expert_count(layout_.expert, experts);
+    if (!layout_.legal() || layout_.world != connection_->world_size() || (experts == 0 && layout_.expert != 1))
+      throw Error{"moepar: a layout of " + std::to_string(layout_.world) + " ranks, expert degree " +
+                  std::to_string(layout_.expert) + " and shard degrees " + std::to_string(layout_.dense_shard) +
+                  " and " + std::to_string(layout_.expert_shard) + " does not fit a world of " +
+                  std::to_string(connection_->world_size()) +
+                  " ranks. Fix: take it from a Deployment or from checked_layout."};
+  }
+
   Connection* connection_;
   Layout layout_;
   Index workers_;

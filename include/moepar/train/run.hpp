@@ -8,6 +8,7 @@
 #include <moepar/core/ieee.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/train/job_rank.hpp>
+#include <string>
 
 namespace moepar {
 
@@ -25,7 +26,14 @@ template <class Job, class Body> void run_threads(Body body, const RunOptions& o
     ThreadWorld world{Job::layout.world, options.deadline};
     world.run([&](ThreadWorld::Rank& connection) {
       JobRank<typename Job::model, ThreadWorld::Rank> rank{connection, Job::layout, options.workers};
-      body(rank);
+      try {
+        body(rank);
+      } catch (const Error&) {
+        throw;
+      } catch (const std::exception& error) {
+        throw Error{"moepar: rank " + std::to_string(rank.rank()) + " ended with '" + error.what() +
+                    "'. Fix: look for what throws it in the code of the ranks."};
+      }
     });
   }
 }
@@ -41,9 +49,11 @@ template <class Job, class Body> int run(int /*argc*/, char** /*argv*/, Body bod
     run_threads<Job>(body, options);
     return 0;
   } catch (const Error& error) {
+    std::fflush(stdout);  // what was printed before comes before
     std::fprintf(stderr, "%s\n", error.report().c_str());
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
+  } catch (...) {
+    std::fflush(stdout);
+    std::fprintf(stderr, "moepar: a rank threw something that is no std::exception. Fix: throw moepar::Error.\n");
   }
   return 1;
 }

@@ -28,7 +28,7 @@
 
 namespace moepar {
 
-//! One sequence of a batch; not owned. targets[i] is the token that follows ids[i], or -1 where none is asked for.
+//! One sequence of a batch; not owned. targets[i] is the token that follows ids[i], negative where none is asked for.
 struct Sequence {
   std::span<const std::int32_t> ids{};
   std::span<const std::int32_t> targets{};
@@ -43,7 +43,7 @@ struct TrainerOptions {
 };
 
 //! Trains a language model on one rank of a job: all ranks make one, with equal options, and call its functions
-//! together. Allocates in its constructor and in the first step only.
+//! together. Steps after the first allocate nothing.
 template <class ModelType, class Communicator> class Trainer {
  public:
   using Model = ModelType;
@@ -53,7 +53,7 @@ template <class ModelType, class Communicator> class Trainer {
   template <class JobRank>
   Trainer(JobRank& rank, const AdamW& optimizer, const TrainerOptions& options)
       : options_{checked(options)},
-        optimizer_{optimizer},
+        optimizer_{checked(optimizer)},
         binding_{bind_parameters(model_, rank.layout(), rank.rank())},
         cost_{cost_of_step<Model>(rank.layout(), rank.rank(), options.shape)},
         rank_{rank.layout(), rank.rank(), options.shape,  binding_,
@@ -61,6 +61,7 @@ template <class ModelType, class Communicator> class Trainer {
         parameters_{list_parameters(model_, rank.layout(), rank.rank())},
         state_{rank_} {
     require_distinct_streams(model_, options.seed);
+    require_same(settings_hash(), "options of the trainer, or another optimizer or layout");
     initialize(rank_, parameters_, options.seed, options.initial_deviation);
     const Index micro_steps = options.shape.micro_steps;
     const auto rows = static_cast<std::size_t>(micro_steps * options.shape.tokens());
@@ -87,8 +88,12 @@ template <class ModelType, class Communicator> class Trainer {
   template <class Source> StepOutcome step(const Source& source, double learning_rate) {
     for (Index m = 0; m < options_.shape.micro_steps; ++m)
       take(source, rank_.split().granules_of(rank_.rank(), m).first, sequences(), batch_[static_cast<std::size_t>(m)]);
+    if (!(learning_rate >= 0 && learning_rate <= 1e10))
+      throw Error{"moepar::Trainer: step " + std::to_string(steps() + 1) + " was given the learning rate " +
+                  std::to_string(learning_rate) + ". Fix: give a finite number of at least 0."};
     rank_.set_training(true);
-    const StepOutcome outcome = step_(rank_, model_, batch_);
+    const auto rate = static_cast<std::uint32_t>(mix(hashed_bits(learning_rate)) >> 32);
+    const StepOutcome outcome = step_(rank_, model_, batch_, rate);
     if (!std::isfinite(outcome.loss) || !std::isfinite(outcome.gradient_norm)) refuse(outcome);
     const double clip =
         options_.clip > 0 && outcome.gradient_norm > options_.clip ? options_.clip / outcome.gradient_norm : 1.0;
@@ -100,6 +105,9 @@ template <class ModelType, class Communicator> class Trainer {
 
   //! Mean cross entropy of a target over `count` sequences; the same bits on every layout. Nothing is learnt.
   template <class Source> double evaluate(const Source& source, Index count) {
+    if (count < 0)
+      throw Error{"moepar::Trainer: " + std::to_string(count) +
+                  " sequences cannot be evaluated. Fix: give a count of at least 0."};
     const auto& split = rank_.split();
     const Index per_round = split.world * split.per_rank;
     std::vector<double> own(static_cast<std::size_t>(2 * split.per_rank)), all(own.size() * size(split.world));
@@ -136,6 +144,8 @@ template <class ModelType, class Communicator> class Trainer {
 
   //! Logits of the token after `ids`, which is at most shape.length long; the same on every rank.
   std::vector<float> next_token_logits(std::span<const std::int32_t> ids) {
+    if (ids.empty())
+      throw Error{"moepar::Trainer: logits after no token were asked for. Fix: give at least one token."};
     std::vector<float> logits(static_cast<std::size_t>(Model::facts.vocabulary));
     rank_.set_training(false);
     take([&](Index i) { return i == 0 ? Sequence{ids, ids} : Sequence{}; }, 0, 1, batch_[0]);
@@ -144,7 +154,7 @@ template <class ModelType, class Communicator> class Trainer {
     forward(rows, [&](Matrix<float> hidden) {
       const auto all = arena.template take<float>(rows, Model::facts.vocabulary);
       model_.score(rank_, hidden, all);
-      if (!ids.empty()) std::copy_n(all.row(static_cast<Index>(ids.size()) - 1), logits.size(), logits.begin());
+      std::copy_n(all.row(static_cast<Index>(ids.size()) - 1), logits.size(), logits.begin());
     });
     rank_.set_training(true);
     return logits;
@@ -171,6 +181,17 @@ template <class ModelType, class Communicator> class Trainer {
     std::uint64_t sum = 0;
     for (const std::int64_t value : all) sum += static_cast<std::uint64_t>(value);
     return sum;
+  }
+
+  //! Throws Error on every rank unless all have the same hash. what: "text", for the error.
+  void require_same(std::uint64_t hash, const std::string& what) {
+    std::vector<std::int64_t> all(size(rank_.layout().world));
+    const auto mine = static_cast<std::int64_t>(hash);
+    rank_.axes().world.all_gather(std::span<const std::int64_t>{&mine, 1}, std::span<std::int64_t>{all});
+    for (std::size_t other = 1; other < all.size(); ++other)
+      if (all[other] != all[0])
+        throw Error{"moepar::Trainer: rank " + std::to_string(other) + " has another " + what +
+                    " than rank 0. Fix: give all ranks the same; only their share of the batch differs."};
   }
 
   //! What rank 0 says, on every rank.
@@ -213,9 +234,58 @@ template <class ModelType, class Communicator> class Trainer {
                   std::to_string(shape.length) + " tokens a rank, " + std::to_string(shape.micro_steps) +
                   " micro-steps and receive_rows " + std::to_string(shape.receive_rows) +
                   ". Fix: give at least 1 of the first three, and 0 or more receive_rows."};
+    constexpr Index most = Index{1} << 31;
+    if (shape.sequences > most / shape.length || shape.sequences > (Index{1} << 20) / shape.micro_steps)
+      throw Error{
+          "moepar::Trainer: " + std::to_string(shape.sequences) + " sequences of " + std::to_string(shape.length) +
+          " tokens a rank, " + std::to_string(shape.micro_steps) +
+          " micro-steps are too many. Fix: at most 2^31 tokens a micro-step and 2^20 sequences a step on a rank."};
+    const Numerics& numerics = options.numerics;
+    const auto fits = [](double value, double least) { return value >= least && value <= 1e30; };
+    if (!fits(options.clip, 0) || !fits(options.initial_deviation, 0) || !fits(numerics.norm_epsilon, 0) ||
+        !fits(numerics.rotary_theta, 1) || !fits(numerics.auxiliary_loss_coefficient, 0) ||
+        !fits(numerics.z_loss_coefficient, 0))
+      throw Error{"moepar::Trainer: clip " + std::to_string(options.clip) + ", initial_deviation " +
+                  std::to_string(options.initial_deviation) + ", norm_epsilon " +
+                  std::to_string(numerics.norm_epsilon) + ", rotary_theta " + std::to_string(numerics.rotary_theta) +
+                  ", auxiliary_loss_coefficient " + std::to_string(numerics.auxiliary_loss_coefficient) +
+                  ", z_loss_coefficient " + std::to_string(numerics.z_loss_coefficient) +
+                  ": one of them cannot be. Fix: give finite numbers of at least 0, rotary_theta of at least 1."};
     if (shape.precision != Precision::f32)
       throw Error{"moepar::Trainer: training in bf16 is not here yet. Fix: use Precision::f32."};
     return options;
+  }
+
+  static const AdamW& checked(const AdamW& optimizer) {
+    const auto rate = [](double value) { return value >= 0 && value <= 1e10; };
+    const auto beta = [](double value) { return value >= 0 && value < 1; };
+    if (!rate(optimizer.learning_rate) || !beta(optimizer.beta1) || !beta(optimizer.beta2) ||
+        !(optimizer.epsilon > 0 && optimizer.epsilon < 1) || !rate(optimizer.weight_decay))
+      throw Error{
+          "moepar::AdamW: learning_rate " + std::to_string(optimizer.learning_rate) + ", beta1 " +
+          std::to_string(optimizer.beta1) + ", beta2 " + std::to_string(optimizer.beta2) + ", epsilon " +
+          std::to_string(optimizer.epsilon) + ", weight_decay " + std::to_string(optimizer.weight_decay) +
+          ": one of them cannot be. Fix: betas in [0, 1), epsilon in (0, 1), the others finite and at least 0."};
+    return optimizer;
+  }
+
+  //! Of all that must be alike on every rank.
+  [[nodiscard]] std::uint64_t settings_hash() const {
+    std::uint64_t hash = options_.seed;
+    const auto add = [&](double value) { hash = mix(hash + 1) ^ hashed_bits(value); };
+    const StepShape& shape = options_.shape;
+    const Numerics& numerics = options_.numerics;
+    for (const double value :
+         {options_.initial_deviation, options_.clip, numerics.norm_epsilon, numerics.rotary_theta,
+          numerics.auxiliary_loss_coefficient, numerics.z_loss_coefficient, optimizer_.learning_rate, optimizer_.beta1,
+          optimizer_.beta2, optimizer_.epsilon, optimizer_.weight_decay, optimizer_.decay_norms ? 1.0 : 0.0})
+      add(value);
+    const Layout& layout = rank_.layout();
+    for (const Index value : {shape.sequences, shape.length, shape.micro_steps, shape.receive_rows, layout.world,
+                              layout.expert, layout.dense_shard, layout.expert_shard})
+      add(static_cast<double>(value));
+    for (const Index factor : shape.factors) add(static_cast<double>(factor));
+    return hash;
   }
 
   //! Copies sequences first, first + 1, ... of `count` into a micro-batch; those beyond the last are empty.
@@ -244,6 +314,7 @@ template <class ModelType, class Communicator> class Trainer {
   }
 
   template <class Use> void forward(Index rows, Use use) {
+    rank_.reset();
     typename Model::template Record<float> record{};
     rank_.begin_micro_step(0, batch_[0].begins);
     const auto hidden = rank_.arena().template take<float>(rows, Model::facts.hidden);
@@ -260,9 +331,15 @@ template <class ModelType, class Communicator> class Trainer {
   }
 
   [[noreturn]] void refuse(const StepOutcome& outcome) {
+    if (rank_.batch().targets == 0)
+      throw Error{
+          "moepar::Trainer: the batch of step " + std::to_string(steps() + 1) +
+          " asks for no target, so there is no loss. Nothing was updated. Fix: give at least one sequence with a "
+          "target that is not negative."};
     std::string where = "no norm met it";
     if (outcome.not_finite_norm >= 0) {
-      where = std::string{outcome.not_finite_gradient ? "backward met it first at " : "forward met it first at "} +
+      where = std::string{outcome.not_finite_gradient ? "backward met it first at the output of "
+                                                      : "forward met it first at the input of "} +
               parameters_[size(outcome.not_finite_norm)].names[0] + " on rank " +
               std::to_string(outcome.not_finite_rank);
     } else {

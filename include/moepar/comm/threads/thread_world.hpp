@@ -21,7 +21,11 @@ namespace moepar {
 class ThreadWorld {
  public:
   explicit ThreadWorld(Index size, std::chrono::milliseconds deadline = std::chrono::seconds{30})
-      : state_{(check_world_has_ranks(size), size), deadline}, meetings_{state_} {}
+      : state_{(check_world_has_ranks(size), size), deadline}, meetings_{state_} {
+    if (deadline <= std::chrono::milliseconds{0})
+      throw Error{"moepar::ThreadWorld: a deadline of " + std::to_string(deadline.count()) +
+                  " ms leaves no time to meet. Fix: give at least 1 ms, better seconds."};
+  }
 
   [[nodiscard]] Index size() const { return state_.size(); }
 

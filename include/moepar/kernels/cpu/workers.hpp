@@ -32,17 +32,17 @@ class Workers {
     for (Index worker = 0; worker < count; ++worker)
       scratch_.emplace_back(static_cast<std::byte*>(::operator new(static_cast<std::size_t>(scratch_bytes), aligned_)));
     spins_ = count <= static_cast<Index>(std::thread::hardware_concurrency()) ? 2000 : 0;
-    for (Index worker = 1; worker < count; ++worker) threads_.emplace_back([this, worker] { serve(worker); });
-  }
-  ~Workers() {
-    {
-      const std::lock_guard lock{mutex_};
-      ending_ = true;
-      round_.fetch_add(1);
+    try {
+      for (Index worker = 1; worker < count; ++worker) threads_.emplace_back([this, worker] { serve(worker); });
+    } catch (const std::exception& error) {
+      const std::size_t started = threads_.size() + 1;
+      end();  // those that run wait for work, and nothing else would tell them
+      throw Error{"moepar: of " + std::to_string(count) + " worker threads of a rank only " + std::to_string(started) +
+                  " could start (" + error.what() +
+                  "). Fix: ask for fewer workers, or raise the limits on threads and memory."};
     }
-    called_.notify_all();
-    threads_.clear();  // joins
   }
+  ~Workers() { end(); }
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
 
@@ -79,6 +79,16 @@ class Workers {
   }
 
  private:
+  void end() {
+    {
+      const std::lock_guard lock{mutex_};
+      ending_ = true;
+      round_.fetch_add(1);
+    }
+    called_.notify_all();
+    threads_.clear();  // joins
+  }
+
   static constexpr std::align_val_t aligned_{64};
   struct Free {
     void operator()(std::byte* memory) const { ::operator delete(memory, aligned_); }
