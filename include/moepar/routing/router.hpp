@@ -16,6 +16,7 @@
 #include <moepar/routing/sinkhorn.hpp>
 #include <moepar/tensor/matrix.hpp>
 #include <moepar/tensor/router_totals.hpp>
+#include <moepar/tensor/row_groups.hpp>
 #include <moepar/topology/layout.hpp>
 #include <span>
 #include <string>
