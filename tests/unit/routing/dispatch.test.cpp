@@ -150,9 +150,10 @@ TEST_CASE("AllToAll: tokens come back as they were sent") { check_all<mp::AllToA
 
 TEST_CASE("AllGather: tokens come back as they were sent") { check_all<mp::AllGather>(); }
 
-TEST_CASE("a sequence that sends more rows than a rank takes at once is refused") {
-  CHECK_THROWS_WITH_AS((check<mp::AllToAll, 2>({.ranks = 2, .receive_rows = 4, .one_sided = true})),
-                       "moepar: one sequence sends more rows to the experts of one rank than the 4 that it takes at "
-                       "once. Fix: set receive_rows to at least length x min(TopK, experts of a rank).",
-                       mp::Error);
+TEST_CASE("room for fewer rows than one sequence may send is refused") {
+  CHECK_THROWS_WITH_AS(
+      (check<mp::AllToAll, 2>({.ranks = 2, .receive_rows = 4, .one_sided = true})),
+      "moepar: receive_rows is 4, but one sequence may send 12 rows to the experts of a rank. Fix: set "
+      "it to at least length x min(TopK, experts of a rank), or 0.",
+      mp::Error);
 }

@@ -190,7 +190,7 @@ TEST_CASE("a logit that is not a number stops the step and says where") {
     (void)routing.route<mp::TopKSoftmax, 2>();
     routing.row(4 + 1)[3] = std::numeric_limits<float>::quiet_NaN();
     const std::string expected =
-        "moepar::Router: the logit of expert 3 is not a number, in routed layer 1, sequence 2 of this rank's "
+        "moepar::Router: the logit of expert 3 is not a number, on rank 0 in routed layer 1, sequence 2 of this rank's "
         "micro-step, position 1.";
     const auto message = [&](auto route) -> std::string {
       try {
