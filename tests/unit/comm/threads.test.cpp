@@ -57,7 +57,7 @@ TEST_CASE("a world that did not throw can run again") {
 }  // namespace laws
 
 TEST_CASE("64 ranks on whatever cores there are") {
-  constexpr Index size = 64;
+  constexpr mp::Index size = 64;
   std::atomic<int> right{0};
   mp::ThreadWorld{size}.run([&](mp::ThreadWorld::Rank& rank) {
     auto all = rank.communicator();
@@ -67,7 +67,7 @@ TEST_CASE("64 ranks on whatever cores there are") {
     all.all_gather(std::span<const std::int64_t>{&mine, 1}, std::span<std::int64_t>{everybody});
     std::int64_t sum = mine;
     neighbours.sum(std::span<std::int64_t>{&sum, 1});
-    const Index first = rank.rank() / 8 * 8;
+    const mp::Index first = rank.rank() / 8 * 8;
     if (everybody.front() == 0 && everybody.back() == 63 && sum == 8 * first + 28) ++right;
   });
   CHECK(right == 64);
