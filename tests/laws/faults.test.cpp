@@ -75,7 +75,7 @@ TEST_CASE("threads: a rank that throws or stalls in the middle of a training") {
     const law::Setting setting{.layout = {.world = 4, .expert = 2, .dense_shard = 2, .expert_shard = 2}};
     std::atomic<int> told{0};
     std::atomic<bool> over{false};
-    mp::ThreadWorld world{4, std::chrono::milliseconds{300}};
+    mp::ThreadWorld world{4, std::chrono::milliseconds{2000}};
     CHECK_THROWS(world.run([&](auto& connection) {
       mp::JobRank<Model, mp::ThreadWorld::Rank> rank{connection, setting.layout, 1};
       mp::Trainer trainer{rank, mp::AdamW{}, law::options_of(setting)};
