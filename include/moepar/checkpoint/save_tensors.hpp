@@ -130,15 +130,10 @@ void save_tensors(Rank& rank, const Model& model, const std::filesystem::path& p
       const auto weights = rank.weights(parameter);
       const auto own = static_cast<std::size_t>(weights.size());
       all.resize(own * static_cast<std::size_t>(site.copies / parameter.copies));
-      if constexpr (Rank::communicates) {
-        if (site.copies > parameter.copies) {
+      std::copy_n(weights.data, own, all.begin());
+      if constexpr (Rank::communicates)
+        if (site.copies > parameter.copies)
           rank.axes().expert.all_gather(std::span<const float>{weights.data, own}, std::span<float>{all});
-        } else {
-          std::copy_n(weights.data, own, all.begin());
-        }
-      } else {
-        std::copy_n(weights.data, own, all.begin());
-      }
       if (!file) return;
       const auto size = static_cast<std::size_t>(parameter.size());
       for (Index copy = 0; copy < site.copies; ++copy)

@@ -20,13 +20,20 @@
 // order. Every rank sums what it keeps and sends the sums of the nodes that this covers; replicas send nothing.
 namespace moepar {
 
+static_assert(cpu::norm_block == shard_block, "a shard must hold whole blocks of the norm");
+
+//! The tree over the blocks of one tensor.
+constexpr GranuleTree norm_tree(Index elements) {
+  const Index factors[] = {block_count(elements)};
+  return {factors[0], std::span<const Index>{factors}};
+}
+
 //! Calls visit(copy, nodes' range of blocks) for the nodes that the blocks [blocks.begin, blocks.end) of a stack of
 //! `copies` tensors of `elements` cover.
 template <class Visit>
 constexpr void for_each_norm_node(Index copies, Index elements, const Range& blocks, Visit visit) {
   const Index per_copy = block_count(elements);
-  const Index factors[] = {per_copy};
-  const GranuleTree tree{per_copy, std::span<const Index>{factors}};
+  const GranuleTree tree = norm_tree(elements);
   for (Index copy = 0; copy < copies; ++copy) {
     const Index from = std::max(blocks.begin - copy * per_copy, Index{0});
     const Index to = std::min(blocks.end - copy * per_copy, per_copy);
@@ -40,7 +47,7 @@ class GradientNorm {
   //! The norm of the gradients that the ranks keep after finish_gradients; the same on every rank. model: the bound
   //! one.
   template <class Rank, class Model> constexpr double operator()(Rank& rank, const Model& model) {
-    if constexpr (!Rank::counting) squares_.assign(static_cast<std::size_t>(squares_of(rank, model)), 0.0);
+    if constexpr (!Rank::counting) squares_.assign(static_cast<std::size_t>(squares_of(model)), 0.0);
     for (Index i = 0; i < placements; ++i) {
       const auto placement = static_cast<Placement>(i);
       if (rank.held(placement).size.whole > 0) add_placement(rank, model, placement);
@@ -63,7 +70,7 @@ class GradientNorm {
       at += site.copies;
     });
   }
-  template <class Rank, class Model> static Index squares_of(Rank&, const Model& model) {
+  template <class Model> static Index squares_of(const Model& model) {
     Index count = 0;
     for_each_parameter(model, [&](const auto& site, const Parameter&) { count += site.copies; });
     return count;
@@ -97,8 +104,7 @@ class GradientNorm {
     const Range blocks = shard_blocks(parameter.copies, parameter.size(), shards.size, shards.rank);
     const auto kept = rank.kept_gradient(parameter);
     const Index per_copy = block_count(parameter.size()), first = elements_before(parameter.size(), blocks.begin);
-    const Index factors[] = {per_copy};
-    const GranuleTree tree{per_copy, std::span<const Index>{factors}};
+    const GranuleTree tree = norm_tree(parameter.size());
     blocks_.resize(static_cast<std::size_t>(blocks.size()));
     // Blocks of different copies: the last one of a copy may be short.
     for (Index copy = 0; copy < parameter.copies; ++copy) {
@@ -147,9 +153,7 @@ class GradientNorm {
     begins_.assign(1, 0);
     for (const Index count : counts_) begins_.push_back(begins_.back() + count);
     for_placement(model, placement, [&](const Parameter& parameter, Index) {
-      const Index per_copy = block_count(parameter.size());
-      const Index factors[] = {per_copy};
-      const GranuleTree tree{per_copy, std::span<const Index>{factors}};
+      const GranuleTree tree = norm_tree(parameter.size());
       for (Index copy = 0; copy < parameter.copies; ++copy) {
         PartStack<double> stack{tree};
         for (Index member = 0; member < shards.size; ++member) {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <moepar/core/error.hpp>
+#include <algorithm>
 #include <moepar/core/index.hpp>
-#include <moepar/core/random.hpp>
 #include <moepar/nn/path.hpp>
 #include <moepar/nn/walk.hpp>
+#include <moepar/parallel/axes.hpp>
 #include <moepar/tensor/parameter.hpp>
 #include <moepar/topology/layout.hpp>
 #include <moepar/topology/shard.hpp>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,8 +43,7 @@ std::vector<ListedParameter> list_parameters(const Model& model, const Layout& l
     ListedParameter listed{.parameter = parameter, .all_copies = site.copies};
     if (is_expert(parameter.placement)) listed.first_copy = layout.expert_group(rank).rank * parameter.copies;
     for (Index copy = 0; copy < parameter.copies; ++copy) listed.names.push_back(site.name(listed.first_copy + copy));
-    const Kind kind = is_expert(parameter.placement) ? Kind::expert : Kind::dense;
-    const Group group = is_sharded(parameter.placement) ? layout.shard_group(kind, rank) : Group{1, 0, 1};
+    const Group group = shards_of(layout, parameter.placement, rank);
     listed.blocks = shard_blocks(parameter.copies, parameter.size(), group.size, group.rank);
     list.push_back(std::move(listed));
   });
