@@ -48,7 +48,7 @@ constexpr Index held_elements(const Parameter& parameter, const Layout& layout, 
 //! of its placement. The default is a world of one rank.
 template <class Module> constexpr Binding bind_parameters(Module& module_, const Layout& layout = {}, Index rank = 0) {
   Binding binding;
-  for_each_parameter(module_, [&](const Site& site, Parameter& parameter) {
+  for_each_use(module_, [&](const Site& site, Parameter& parameter) {
     parameter.number = binding.parameters++;
     binding.routers.layers = std::max(binding.routers.layers, site.routed_layer);
     if (site.routed_layer > 0) binding.routers.experts = std::max(binding.routers.experts, site.copies);

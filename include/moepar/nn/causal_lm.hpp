@@ -10,11 +10,10 @@
 #include <moepar/nn/rms_norm.hpp>
 #include <moepar/tensor/matrix.hpp>
 #include <moepar/topology/facts.hpp>
-#include <type_traits>
 
 namespace moepar {
 
-//! Whether the head of a language model has a matrix of its own or uses the embedding table.
+//! Whether the head of a language model has a matrix of its own or uses the values of the embedding table.
 enum class HeadWeights { own, tied };
 
 //! Language model: embedding, blocks, norm, and a head that scores the next token.
@@ -36,23 +35,20 @@ template <Index Vocabulary, class Blocks, HeadWeights Head = HeadWeights::own> s
   static constexpr Index hidden_ = detail::size_or_one(facts.hidden);
   static constexpr Index vocabulary_ = detail::size_or_one(Vocabulary);
 
-  //! Stands where a tied head would: no parameters, no bytes.
-  struct Tied {
-    static constexpr ModuleFacts facts{};
-    template <class Self, class Walker> static constexpr void members(Self&, Walker&) {}
-  };
-
  public:
   Embedding<vocabulary_, hidden_> embedding{};
   Blocks blocks{};
   RmsNorm<hidden_> norm{};
-  [[no_unique_address]] std::conditional_t<Head == HeadWeights::own, Linear<hidden_, vocabulary_>, Tied> head{};
+  Linear<hidden_, vocabulary_> head{};
 
   template <class Self, class Walker> static constexpr void members(Self& self, Walker& walk) {
     walk("model.embed_tokens", self.embedding);
     walk("model", self.blocks);
     walk("model.norm", self.norm);
-    walk("lm_head", self.head);
+    if constexpr (Head == HeadWeights::own)
+      walk("lm_head", self.head);
+    else
+      walk.tied("lm_head.weight", self.head.weight, self.embedding.weight);
   }
 
   static constexpr bool computes_inside = moepar::computes<Blocks>();
@@ -82,13 +78,10 @@ template <Index Vocabulary, class Blocks, HeadWeights Head = HeadWeights::own> s
 
   //! The cross entropy of the next token and its gradient in one go. targets: one token a row, -1 where there is none;
   //! scale: factor of the gradient, 1 / targets of the whole batch; losses: one a row. Sets the gradient of
-  //! `hidden_rows` (what forward put out) and of the head. A head that shares the embedding table can be evaluated, not
-  //! trained.
+  //! `hidden_rows` (what forward put out) and of the head.
   template <compute_rank Rank, class Element = typename Rank::Element>
   constexpr void loss(Rank& rank, ConstMatrix<Element> hidden_rows, const std::int32_t* targets, double scale,
-                      double* losses, Matrix<Element> hidden_gradient) const
-    requires(Head == HeadWeights::own)
-  {
+                      double* losses, Matrix<Element> hidden_gradient) const {
     auto& arena = rank.arena();
     const Index mark = arena.mark();
     const auto logits = arena.template take<Element>(hidden_rows.rows, vocabulary_);
@@ -113,10 +106,7 @@ template <Index Vocabulary, class Blocks, HeadWeights Head = HeadWeights::own> s
   }
   template <compute_rank Rank, class Element = typename Rank::Element>
   constexpr void score(Rank& rank, ConstMatrix<Element> hidden_rows, Matrix<Element> logits) const {
-    if constexpr (Head == HeadWeights::own)
-      rank.with_parameters(head, [&] { head_product(rank, hidden_rows, logits); });
-    else
-      rank.with_parameters(embedding, [&] { head_product(rank, hidden_rows, logits); });
+    rank.with_parameters(head, [&] { head_product(rank, hidden_rows, logits); });
   }
 
   //! From the gradient of forward's output to the gradients of all but the head.
@@ -138,10 +128,7 @@ template <Index Vocabulary, class Blocks, HeadWeights Head = HeadWeights::own> s
  private:
   template <class Rank, class Element>
   constexpr void head_product(Rank& rank, Matrix<const Element> hidden_rows, Matrix<Element> logits) const {
-    if constexpr (Head == HeadWeights::own)
-      rank.device().multiply(rank.rows(), hidden_rows, rank.weights(head.weight), logits);
-    else
-      rank.device().multiply(rank.rows(), hidden_rows, rank.weights(embedding.weight), logits);
+    rank.device().multiply(rank.rows(), hidden_rows, rank.weights(head.weight), logits);
   }
 };
 

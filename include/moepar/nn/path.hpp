@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <moepar/core/error.hpp>
 #include <moepar/core/index.hpp>
+#include <moepar/tensor/parameter.hpp>
 #include <moepar/topology/layout.hpp>
 #include <string>
 
@@ -41,11 +42,12 @@ class Path {
 struct Site {
   Path path{};
   Kind kind = Kind::dense;
-  bool sharded = false;       //!< inside a HybridShard
-  Index copies = 1;           //!< equal tensors along a leading axis: the experts of a layer
-  Index top_k = 0;            //!< experts a token is sent to by the router outside; 0: there is none
-  Index routed_layer = 0;     //!< of that router, counted from 1 in the order of the walk; 0: there is none
-  std::size_t copies_at = 0;  //!< depth of the path at which the number of the copy is spelled
+  bool sharded = false;             //!< inside a HybridShard
+  Index copies = 1;                 //!< equal tensors along a leading axis: the experts of a layer
+  Index top_k = 0;                  //!< experts a token is sent to by the router outside; 0: there is none
+  Index routed_layer = 0;           //!< of that router, counted from 1 in the order of the walk; 0: there is none
+  std::size_t copies_at = 0;        //!< depth of the path at which the number of the copy is spelled
+  const Parameter* tied = nullptr;  //!< the parameter whose values are used here again; nullptr: it has its own
 
   //! Copies that one token uses: all of them without a router.
   [[nodiscard]] constexpr Index active() const { return kind == Kind::expert && top_k != 0 ? top_k : copies; }

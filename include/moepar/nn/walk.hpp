@@ -8,6 +8,9 @@
 
 namespace moepar {
 
+//! What a walk visits: parameters; or all uses of them, those of tied ones too.
+enum class Walked { parameters, uses };
+
 //! Visits every parameter of a module in the order of its list. A module lists its members once:
 //!
 //!   template <class Self, class Walker>
@@ -19,7 +22,7 @@ namespace moepar {
 //! Initialisation, checkpoint names, optimizer, plan and gradient reduction all go over this one list. `Self` is const
 //! for a const module. Visitor: called as visit(const Site&, Parameter&), in constant expressions or not. The plan uses
 //! another walker with the same functions (plan/census_walk.hpp).
-template <class Visitor> class Walk {
+template <class Visitor, Walked Uses = Walked::parameters> class Walk {
  public:
   constexpr explicit Walk(Visitor& visit) : visit_{visit} {}
 
@@ -85,7 +88,22 @@ template <class Visitor> class Walk {
   //! A member whose forward pass runs again in backward.
   template <class Member> constexpr void recomputed(Member& member) { through(member); }
 
+  //! A second use of the values of `source`, which was listed before and has the same shape. It has a gradient of its
+  //! own, summed over the batch like any other and then added to that of `source`.
+  constexpr void tied(const char* name, Parameter& member, const Parameter& source) { use(name, member, source); }
+  constexpr void tied(const char* name, const Parameter& member, const Parameter& source) { use(name, member, source); }
+
  private:
+  template <class Member> constexpr void use(const char* name, Member& member, const Parameter& source) {
+    if constexpr (Uses == Walked::uses) {
+      site_.path.push(name);
+      site_.tied = &source;
+      visit_(static_cast<const Site&>(site_), member);
+      site_.tied = nullptr;
+      site_.path.pop();
+    }
+  }
+
   Visitor& visit_;
   Site site_{};
   Index routed_layers_ = 0;
@@ -94,6 +112,12 @@ template <class Visitor> class Walk {
 //! Calls visit(const Site&, Parameter&) for every parameter of `module_`, in registration order.
 template <class Module, class Visitor> constexpr void for_each_parameter(Module& module_, Visitor&& visit) {
   Walk<std::remove_reference_t<Visitor>> walk{visit};
+  walk.through(module_);
+}
+
+//! The same, and every further use of a tied parameter (Site::tied): whoever places values and gradients needs them.
+template <class Module, class Visitor> constexpr void for_each_use(Module& module_, Visitor&& visit) {
+  Walk<std::remove_reference_t<Visitor>, Walked::uses> walk{visit};
   walk.through(module_);
 }
 

@@ -7,6 +7,7 @@
 #include <moepar/kernels/cpu/adam_w.hpp>
 #include <moepar/kernels/cpu/workers.hpp>
 #include <moepar/optim/parameter_list.hpp>
+#include <moepar/optim/tied.hpp>
 #include <moepar/tensor/parameter.hpp>
 #include <span>
 #include <vector>
@@ -49,6 +50,7 @@ class AdamWState {
                   cpu::adam_w_step(learning_rate, options.beta1, options.beta2, options.epsilon, decay, clip,
                                    beta1_power_, beta2_power_),
                   rank.kept(parameter), first(parameter, rank), second(parameter, rank), rank.kept_gradient(parameter));
+      copy_to_uses(rank, listed);
     }
   }
 
@@ -60,6 +62,15 @@ class AdamWState {
     return part(second_, parameter, rank);
   }
   [[nodiscard]] Index steps() const { return steps_; }
+  //! beta1 and beta2 to the power of steps(): what a checkpoint keeps, since they are products, not powers.
+  [[nodiscard]] double beta1_power() const { return beta1_power_; }
+  [[nodiscard]] double beta2_power() const { return beta2_power_; }
+  //! Goes on after `steps` steps whose moments were put in place.
+  void restore(Index steps, double beta1_power, double beta2_power) {
+    steps_ = steps;
+    beta1_power_ = beta1_power;
+    beta2_power_ = beta2_power;
+  }
 
  private:
   using Moments = std::array<std::vector<float>, static_cast<std::size_t>(placements)>;

@@ -8,6 +8,7 @@
 #include <moepar/core/random.hpp>
 #include <moepar/nn/walk.hpp>
 #include <moepar/optim/parameter_list.hpp>
+#include <moepar/optim/tied.hpp>
 #include <moepar/tensor/parameter.hpp>
 #include <set>
 #include <span>
@@ -32,6 +33,7 @@ void initialize(Rank& rank, const std::vector<ListedParameter>& parameters, std:
         fill_normal(run, random_key(seed, listed.names[static_cast<std::size_t>(copy)]), /*step=*/0, first, 0.0,
                     standard_deviation);
     });
+    copy_to_uses(rank, listed);
   }
 }
 

@@ -21,6 +21,7 @@ struct ListedParameter {
   Index first_copy = 0;              //!< the first of this rank's
   std::vector<std::string> names{};  //!< of this rank's copies: Hugging Face names
   Range blocks{};                    //!< kept of this rank's copies, see shard_blocks
+  std::vector<Parameter> uses{};     //!< further ones of the same values, see Walk::tied
 
   //! Calls visit(copy, first, count, kept): `count` elements from `first` on of copy `copy` (of this rank's) are kept,
   //! from place `kept` of what this rank keeps of the parameter on.
@@ -39,7 +40,12 @@ struct ListedParameter {
 template <class Model>
 std::vector<ListedParameter> list_parameters(const Model& model, const Layout& layout, Index rank) {
   std::vector<ListedParameter> list;
-  for_each_parameter(model, [&](const Site& site, const Parameter& parameter) {
+  for_each_use(model, [&](const Site& site, const Parameter& parameter) {
+    if (site.tied != nullptr) {
+      for (ListedParameter& listed : list)
+        if (listed.parameter.number == site.tied->number) listed.uses.push_back(parameter);
+      return;
+    }
     ListedParameter listed{.parameter = parameter, .all_copies = site.copies};
     if (is_expert(parameter.placement)) listed.first_copy = layout.expert_group(rank).rank * parameter.copies;
     for (Index copy = 0; copy < parameter.copies; ++copy) listed.names.push_back(site.name(listed.first_copy + copy));

@@ -74,12 +74,12 @@ template <class Element> class ShardCalls {
   template <class Module, class Visit>
   void for_each_piece(const Module& module_, Placement placement, Index ranks, Visit visit) {
     Index parameters = 0;
-    for_each_parameter(module_, [&](const Site&, const Parameter& parameter) {
+    for_each_use(module_, [&](const Site&, const Parameter& parameter) {
       parameters += parameter.placement == placement ? 1 : 0;
     });
     counts_.clear();
     counts_.reserve(static_cast<std::size_t>(parameters * ranks));  // so that pointers into it stay
-    for_each_parameter(module_, [&](const Site&, const Parameter& parameter) {
+    for_each_use(module_, [&](const Site&, const Parameter& parameter) {
       if (parameter.placement != placement) return;
       const Index* counts = counts_.data() + counts_.size();
       for (Index position = 0; position < ranks; ++position)

@@ -28,7 +28,7 @@ struct Unit {
 
 template <class Module> constexpr Unit unit_of(const Module& module_, const Layout& layout, Index rank) {
   Unit unit;
-  for_each_parameter(module_, [&](const Site&, const Parameter& parameter) {
+  for_each_use(module_, [&](const Site&, const Parameter& parameter) {
     auto& run = unit.run[static_cast<std::size_t>(parameter.placement)];
     if (run.parameters++ == 0)
       run = {.parameters = 1, .held = {parameter.held, parameter.held}, .whole = {parameter.whole, parameter.whole}};

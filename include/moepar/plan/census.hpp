@@ -44,10 +44,11 @@ class Census {
     Index copies = 1;    //!< tensors behind one another: the experts of a layer
     Index active = 1;    //!< copies that one token uses
     Index count = 0;     //!< parameters of the model that look so
+    bool tied = false;   //!< a further use of another one's values, with values and gradients, but no parameter
 
     [[nodiscard]] constexpr bool same_shape(const Entry& other) const {
       return kind == other.kind && sharded == other.sharded && elements == other.elements && copies == other.copies &&
-             active == other.active;
+             active == other.active && tied == other.tied;
     }
   };
 
@@ -84,6 +85,7 @@ class Census {
   [[nodiscard]] constexpr ParameterCount parameters() const {
     ParameterCount sum;
     for (const Entry& entry : *this) {
+      if (entry.tied) continue;
       (entry.kind == Kind::expert ? sum.expert : sum.dense) += entry.count * entry.copies * entry.elements;
       sum.active += entry.count * entry.active * entry.elements;
     }

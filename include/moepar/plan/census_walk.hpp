@@ -106,15 +106,18 @@ template <bool Quiet = false> class CensusWalk {
     taken_.at = outside;
   }
 
+  constexpr void tied(const char*, const Parameter& member, const Parameter&) { count(member, true); }
+
  private:
-  constexpr void count(const Parameter& parameter) {
+  constexpr void count(const Parameter& parameter, bool tied = false) {
     const bool expert = taken_.at.kind == Kind::expert, sharded = taken_.at.sharded_deep > 0;
     taken_.census.add({.kind = taken_.at.kind,
                        .sharded = sharded,
                        .elements = parameter.size(),
                        .copies = taken_.at.copies,
                        .active = expert && taken_.at.top_k != 0 ? taken_.at.top_k : taken_.at.copies,
-                       .count = taken_.repeats});
+                       .count = taken_.repeats,
+                       .tied = tied});
     if (expert) taken_.census.met_experts(taken_.at.copies, taken_.at.expert_degree);
     if (sharded)
       (expert ? taken_.census.expert_shard : taken_.census.dense_shard)

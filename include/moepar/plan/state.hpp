@@ -20,7 +20,7 @@ constexpr Index held_by(const Census::Entry& entry, const Layout& layout, Index 
 constexpr ParameterCount parameters_of_rank(const Census& census, const Layout& layout, Index rank = 0) {
   ParameterCount sum;
   for (const auto& entry : census)
-    (entry.kind == Kind::expert ? sum.expert : sum.dense) += held_by(entry, layout, rank);
+    if (!entry.tied) (entry.kind == Kind::expert ? sum.expert : sum.dense) += held_by(entry, layout, rank);
   return sum;
 }
 
@@ -35,8 +35,11 @@ struct StateBytes {
 
 constexpr StateBytes state_of_rank(const Census& census, const Layout& layout, Precision precision, Index rank = 0) {
   const Index held = parameters_of_rank(census, layout, rank).total();
+  Index placed = held;  // with the further uses of tied parameters, which have no optimizer state
+  for (const auto& entry : census)
+    if (entry.tied) placed += held_by(entry, layout, rank);
   const BytesPerParameter each = bytes_per_parameter(precision);
-  return {.parameters = held * each.weight, .gradients = held * each.gradient, .optimizer = held * each.optimizer};
+  return {.parameters = placed * each.weight, .gradients = placed * each.gradient, .optimizer = held * each.optimizer};
 }
 
 }  // namespace moepar

@@ -34,6 +34,7 @@ template <class Model> struct LossPass {
     }
   }
   double pass(bool learns) {
+    for (const mp::ListedParameter& listed : list_parameters(model, {}, 0)) copy_to_uses(rank, listed);
     rank.arena().release(0);
     rank.set_batch({.tokens = begins.back(), .targets = count});
     rank.begin_micro_step(0, begins.data());
@@ -57,6 +58,7 @@ template <class Model> struct LossPass {
     if (learns) {
       model.backward(rank, hidden_gradient, record);
       rank.finish_gradients();
+      add_gradients_of_uses(rank, model);
     }
     return value;
   }
@@ -126,6 +128,10 @@ TEST_CASE("Recompute, Repeat: gradients agree with central differences, and have
 TEST_CASE("CausalLm: the gradient of the whole loss agrees with central differences") {
   SUBCASE("auxiliary loss over each sequence") {
     LossPass<mp::CausalLm<vocabulary, mp::Repeat<Block<mp::AuxiliaryLoss>, 2>>>{{3, 0, 1}, 3}.check();
+  }
+  SUBCASE("auxiliary loss by layer, head tied to the embedding") {
+    LossPass<mp::CausalLm<vocabulary, mp::Repeat<Block<mp::MegatronLoss>, 2>, mp::HeadWeights::tied>>{{3, 0, 1}, 3}
+        .check();
   }
   SUBCASE("auxiliary loss over the batch, recomputed") {
     LossPass<mp::CausalLm<vocabulary, mp::Recompute<Block<mp::RoundAuxiliaryLoss>>>>{{2, 0, 1, 4}, 4}.check();
