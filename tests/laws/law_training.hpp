@@ -27,6 +27,8 @@ struct Block : mp::TransformerBlock<mp::Attention<hidden, 4, 2>, Moe<Policy, Dis
 //! The degrees in the type are 1; the layout that a test runs it on is a value.
 template <class Policy, class Dispatcher = mp::AllToAll>
 struct Model : mp::HybridShard<mp::CausalLm<vocabulary, mp::Repeat<Block<Policy, Dispatcher>, 2>>, 1> {};
+struct Tied
+    : mp::HybridShard<mp::CausalLm<vocabulary, mp::Repeat<Block<mp::MegatronLoss>, 2>, mp::HeadWeights::tied>, 1> {};
 template <class Policy>
 struct Recomputed : mp::HybridShard<mp::CausalLm<vocabulary, mp::Repeat<mp::Recompute<Block<Policy>>, 2>>, 1> {};
 

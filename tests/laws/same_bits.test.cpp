@@ -57,8 +57,21 @@ TEST_CASE("every policy, in the scope of a sequence and of a round") {
       expect_same<law::Model<mp::TopKSoftmax>, mp::TopKSoftmax>({.layout = layout});
       expect_same<law::Model<mp::Sinkhorn>, mp::Sinkhorn>({.layout = layout});
       expect_same<law::Model<mp::RoundAuxiliaryLoss>, mp::RoundAuxiliaryLoss>({.layout = layout});
+      expect_same<law::Model<mp::RoundMegatronLoss>, mp::RoundMegatronLoss>({.layout = layout});
       expect_same<law::Model<mp::RoundSinkhorn>, mp::RoundSinkhorn>({.layout = layout});
     }
+}
+
+TEST_CASE("a head tied to the embedding") {
+  const Bits bits = law::train<law::Tied>({});
+  CHECK(bits != expected<mp::MegatronLoss>());
+  for (const Index world : worlds)
+    for (const mp::Layout& layout : law::layouts_of(world))
+      for (const Index micro_steps : {1, 3}) {
+        if (law::batch % (world * micro_steps) != 0) continue;
+        CAPTURE(law::text_of({.layout = layout, .micro_steps = micro_steps}));
+        CHECK(law::train<law::Tied>({.layout = layout, .micro_steps = micro_steps}) == bits);
+      }
 }
 
 TEST_CASE("rows beyond what experts take at once go through further passes") {

@@ -11,6 +11,7 @@
 #include <moepar/core/index.hpp>
 #include <moepar/core/part_stack.hpp>
 #include <moepar/optim/gradient_norm.hpp>
+#include <moepar/optim/tied.hpp>
 #include <moepar/routing/balance.hpp>
 #include <moepar/tensor/matrix.hpp>
 #include <moepar/tensor/router_totals.hpp>
@@ -60,6 +61,7 @@ class TrainingStep {
     for (Index m = 0; m < micro_steps; ++m)
       micro_step(rank, model, m, batch.empty() ? MicroBatch{} : batch[static_cast<std::size_t>(m)]);
     rank.finish_gradients();
+    add_gradients_of_uses(rank, model);
     StepOutcome outcome = gather_outcome(rank);
     outcome.gradient_norm = norm_(rank, model);
     return outcome;
@@ -99,7 +101,7 @@ class TrainingStep {
     rank.begin_micro_step(m, batch.begins);
     const Index rows = rank.shape().tokens();
     const auto losses = arena.template take<double>(rows, 1);
-    const auto round = arena.template take<std::int64_t>(1, rank.totals().experts);
+    const auto round = arena.template take<std::int64_t>(rank.totals().layers, rank.totals().experts);
     const auto hidden = arena.template take<Element>(rows, Model::facts.hidden);
     const auto hidden_gradient = arena.template take<Element>(rows, Model::facts.hidden);
     typename Model::template Record<Element> record{};

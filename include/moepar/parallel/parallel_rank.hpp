@@ -65,15 +65,15 @@ class ParallelRank : public RankParameters<ElementType, DeviceType, Communicator
       totals_.z_scale = static_cast<Element>(2 * numerics_.z_loss_coefficient / static_cast<double>(batch_.tokens));
     if (routers_.layers == 0) return;
     totals_.counts = routes_.template take<Index>(routers_.layers * sequences, routers_.experts).data;
-    totals_.probabilities = routes_.template take<double>(sequences, routers_.experts).data;
+    totals_.probabilities = routes_.template take<double>(routers_.layers * sequences, routers_.experts).data;
     totals_.z_losses = routes_.template take<double>(sequences, 1).data;
     totals_.sinkhorn_error = routes_.template take<double>(sequences, 1).data;
-    totals_.balance = routes_.template take<Element>(sequences, routers_.experts).data;
+    totals_.balance = routes_.template take<Element>(routers_.layers * sequences, routers_.experts).data;
     if constexpr (!Base::counting) {
-      std::fill_n(totals_.probabilities, sequences * routers_.experts, 0.0);
+      std::fill_n(totals_.probabilities, routers_.layers * sequences * routers_.experts, 0.0);
       std::fill_n(totals_.z_losses, sequences, 0.0);
       std::fill_n(totals_.sinkhorn_error, sequences, 0.0);
-      std::fill_n(totals_.balance, sequences * routers_.experts, Element{0});
+      std::fill_n(totals_.balance, routers_.layers * sequences * routers_.experts, Element{0});
     }
   }
 

@@ -64,6 +64,7 @@ template <class Policy, Index TopK> struct Router {
     if (Policy::balances) {
       totals.balances = true;
       totals.scope = Policy::balance_scope;
+      totals.by_layer = Policy::balances_by_layer;
     }
     if (looks_at_batch && rank.shape().micro_steps != 1) throw_micro_steps(rank.shape().micro_steps);
     const Index mark = rank.arena().mark();
@@ -94,7 +95,7 @@ template <class Policy, Index TopK> struct Router {
       const auto& totals = rank.totals();
       const auto& rows = rank.rows();
       rank.device().workers().parallel(rows.granules, [&](Index granule, Index) {
-        const Element* balance = Policy::balances ? totals.balance + granule * totals.experts : nullptr;
+        const Element* balance = Policy::balances ? totals.balance_of(plan.layer, granule) : nullptr;
         cpu::dispatch<detail::RouterGradientBody>(Policy{}, logits, rows.begins[granule], rows.begins[granule + 1],
                                                   plan, weight_gradient.data, balance, totals.z_scale, logits_gradient);
       });
@@ -146,7 +147,7 @@ template <class Policy, Index TopK> struct Router {
     rank.device().workers().parallel(rows.granules, [&](Index granule, Index) {
       Index not_a_number = -1;
       const Index begin = rows.begins[granule], end = rows.begins[granule + 1];
-      double* probabilities = Policy::balances ? totals.probabilities + granule * totals.experts : nullptr;
+      double* probabilities = Policy::balances ? totals.probabilities_of(plan.layer, granule) : nullptr;
       double* z_loss = totals.z_scale != 0 ? totals.z_losses + granule : nullptr;
       Index* counts = plan.counts + granule * totals.experts;
       if (trains) prepare(granule);

@@ -94,6 +94,8 @@ TEST_CASE("Moe, Sinkhorn: gradients agree with central differences, the choice o
 TEST_CASE("Moe: gradients of the auxiliary loss and of the z-loss") {
   check<mp::AuxiliaryLoss, 2>(with_losses);
   check<mp::RoundAuxiliaryLoss, 1>(with_losses);
+  check<mp::MegatronLoss, 2>(with_losses);
+  check<mp::RoundMegatronLoss, 3>(with_losses);
   check<mp::TopKSoftmax, 2>(with_losses);
 }
 
@@ -118,6 +120,9 @@ TEST_CASE("Moe: the auxiliary losses and the z-loss are what they are defined to
   CHECK(losses == doctest::Approx(0.7 * mean + 0.3 * z_loss).epsilon(1e-12));
   const double losses_of_round = of_round.objective() - cross(of_round);
   CHECK(losses_of_round == doctest::Approx(0.7 * balance_of(of_round, 0, 9) + 0.3 * z_loss).epsilon(1e-12));
+  RowPass<Layer<mp::RoundMegatronLoss, 2>> as_megatron{hidden, hidden, lengths, with_losses};
+  const double losses_as_megatron = as_megatron.objective() - cross(as_megatron);
+  CHECK(losses_as_megatron == doctest::Approx(0.7 * balance_of(as_megatron, 0, 9) / 2 + 0.3 * z_loss).epsilon(1e-12));
 }
 
 TEST_CASE("Moe: an expert without tokens has a gradient of zeros") {
