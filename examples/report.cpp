@@ -319,7 +319,7 @@ string page(const mp::MetricsLog& log) {
   html += palette();
   html += "</style></head><body><main>\n<h1>" + name + "</h1><p>" + std::to_string(steps.size()) +
           " steps logged, the last is step " + fixed(steps.back(), 0) + "</p>\n<div class=\"tiles\">";
-  html += tile(last("loss"), "training loss") +
+  html += tile(last("ce"), "training loss") +
           tile(shown(evaluation == evaluated.rend() ? nothing : *evaluation), "evaluation loss") +
           tile(last("milliseconds"), "ms a step") + tile(last("tokens_per_second"), "tokens a second");
   if (log.layers > 0)
@@ -327,11 +327,11 @@ string page(const mp::MetricsLog& log) {
   html += "</div>\n" + facts(log);
   html += section("Learning", "Below the dashed line a model knows more than how often each token occurs.",
                   chart(steps, "Loss", "nats a token", 1000, false,
-                        {{"training", "", &log.column("loss")}, {"evaluation", "two", &evaluated}},
+                        {{"training", "", &log.column("ce")}, {"evaluation", "two", &evaluated}},
                         entropy == log.run.end() ? nothing : entropy->second.real, "unigram entropy"));
   html += section("Steps", "Axes start at zero and end at five times the median at most.",
-                  "<div class=\"pair\">" + small("Gradient norm", "before clipping", "gradient_norm") +
-                      small("Learning rate", "", "learning_rate") + small("Step time", "ms", "milliseconds") +
+                  "<div class=\"pair\">" + small("Gradient norm", "before clipping", "grad_norm") +
+                      small("Learning rate", "", "lr") + small("Step time", "ms", "milliseconds") +
                       small("Speed", "tokens a second, all ranks", "tokens_per_second") + "</div>");
   if (log.layers > 0)
     html +=

@@ -26,9 +26,9 @@ def expect(condition, what):
 
 
 def step(number, **changes):
-    fields = {"version": 1, "kind": "step", "step": number, "total_steps": 100, "finite": True, "loss": 4 - number / 50,
-              "evaluation_loss": 4 - number / 60 if number % 10 == 0 else None, "auxiliary_loss": 0.01,
-              "gradient_norm": 1.5, "learning_rate": 1e-4, "milliseconds": 20.5, "tokens_per_second": 12345.6,
+    fields = {"version": 1, "kind": "step", "step": number, "total_steps": 100, "finite": True, "loss": 4 - number / 50, "ce": 4 - number / 50,
+              "evaluation_loss": 4 - number / 60 if number % 10 == 0 else None, "aux_loss": 0.01,
+              "grad_norm": 1.5, "lr": 1e-4, "milliseconds": 20.5, "tokens_per_second": 12345.6,
               "tokens_per_second_per_rank": 6172.8, "percent_of_peak": None, "load_max_over_mean": 1.25,
               "dead_experts": 0, "dropped_tokens": 0, "seconds_left": 3, "layers": 2, "experts": 3,
               "tokens_per_expert": [[4, 5, 3], [12, 0, number % 5]]}
@@ -133,11 +133,11 @@ parsed = accepted(good + "".join(step(number, loss=1) for number in range(51, 71
 expect("70 steps logged, the last is step 70" in parsed.data, "repeated steps count as written last")
 parsed = accepted(good + step(101)[:200], "a torn last line", f"{log}:102: left out, the line has no end")
 expect("100 steps logged" in parsed.data, "the torn line is left out")
-accepted("".join(step(n, loss=None, gradient_norm=None, milliseconds=None, tokens_per_expert=[]) for n in range(9)), "nulls")
+accepted("".join(step(n, ce=None, loss=None, grad_norm=None, milliseconds=None, tokens_per_expert=[]) for n in range(9)), "nulls")
 accepted("".join(step(n, loss=1.0) for n in range(9)), "a flat loss")
-accepted("".join(step(n, loss=v, gradient_norm=v, milliseconds=v, load_max_over_mean=v) for n, v in
+accepted("".join(step(n, ce=v, loss=v, grad_norm=v, milliseconds=v, load_max_over_mean=v) for n, v in
                  enumerate([0, -0.0, 1e308, -1e308, 5e-324, 1e29, -1e29, 1e-31, 1, 1e15])), "numbers far apart")
-accepted("".join(step(n, loss=n * 5e-324, gradient_norm=n * 5e-324) for n in range(3)), "numbers next to zero")
+accepted("".join(step(n, ce=n * 5e-324, loss=n * 5e-324, grad_norm=n * 5e-324) for n in range(3)), "numbers next to zero")
 accepted("".join(step(n, loss=1e20 + n * 16384) for n in range(9)), "numbers close together")
 accepted(step(2**48 - 1) + step(2**48), "the largest steps")
 accepted("".join(step(n, tokens_per_expert=[[0, 0, 0], [2**63 - 1, 0, 1]]) for n in range(3)), "largest counts")
@@ -145,7 +145,7 @@ expect('<path class="c0"' in page.read_text(), "far below the mean is drawn as t
 accepted("".join(step(n, tokens_per_expert=[[n % 7] * 65536]) for n in range(3)), "65536 experts")
 accepted("".join(step(n, tokens_per_expert=[[n % 7]] * 4096) for n in range(3)), "4096 layers")
 noise = random.Random(1)
-accepted("".join(step(n, loss=noise.random(), tokens_per_expert=[[noise.randrange(100) for _ in range(8)]] * 32)
+accepted("".join(step(n, ce=n * 5e-324, loss=noise.random(), tokens_per_expert=[[noise.randrange(100) for _ in range(8)]] * 32)
                  for n in range(3000)), "a long log")
 expect('viewBox="0 -0.5 234 8"' in page.read_text(), "32 layers of 8 experts take 60000 / 256 columns")
 expect(len(page.read_bytes()) < 1_500_000, "a long log gives a page of bounded size")
@@ -165,7 +165,7 @@ refused(step(1).replace("1.5", "1e999"), "the number 1e999 is out of range")
 refused(step(1).replace("1.5", "9" * 5000), "is out of range")
 refused(step(1).replace("1.5", "NaN"), "it is no JSON")
 refused(step(1)[:-2] + ',"loss":1}\n', "a field stands twice")
-for name in ("step", "loss", "gradient_norm", "tokens_per_expert", "version", "kind"):
+for name in ("step", "ce", "grad_norm", "tokens_per_expert", "version", "kind"):
     refused(step(1, **{name: "absent"}) if name != "step" else step(1).replace('"step": 1', '"stop": 1'),
             f"{log}:1: the field '{name}' is missing")
 refused(step(1, loss="low"), "the field 'loss' has a wrong type")

@@ -16,11 +16,14 @@
 #include <moepar/model.hpp>
 #include <moepar/optim/adam_w.hpp>
 #include <moepar/optim/initialize.hpp>
+#include <moepar/optim/initialized.hpp>
 #include <moepar/optim/parameter_list.hpp>
+#include <moepar/optim/tied.hpp>
 #include <moepar/parallel/host_rank.hpp>
 #include <moepar/parallel/single_rank.hpp>
 #include <moepar/train/fit.hpp>
 #include <moepar/train/run.hpp>
 #include <moepar/train/sample.hpp>
 #include <moepar/train/trainer.hpp>
+#include <moepar/train/trainer_options.hpp>
 // IWYU pragma: end_exports

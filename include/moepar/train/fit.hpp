@@ -139,8 +139,10 @@ FitOutcome fit(Trainer<Model, Communicator>& trainer, const TokenBlocks& blocks,
       const auto counts = trainer.router_counts();
       const RouterSizes routers = trainer.routers();
       report.step = step;
-      report.loss = done.loss;
-      report.auxiliary_loss = done.auxiliary_loss * trainer.options().numerics.auxiliary_loss_coefficient;
+      report.loss = trainer.total_loss(done);
+      report.cross_entropy = done.loss;
+      report.auxiliary_loss = done.auxiliary_loss;
+      report.z_loss = done.z_loss;
       report.gradient_norm = done.gradient_norm;
       report.learning_rate = rate;
       report.milliseconds = seconds * 1e3;

@@ -63,10 +63,12 @@ class MetricsFile {
     line_.field("total_steps", report.total_steps);
     line_.field("finite", std::isfinite(report.loss) && std::isfinite(report.gradient_norm));
     line_.field("loss", report.loss);
+    line_.field("ce", report.cross_entropy);
     line_.field("evaluation_loss", report.evaluation_loss);
-    line_.field("auxiliary_loss", report.auxiliary_loss);
-    line_.field("gradient_norm", report.gradient_norm);
-    line_.field("learning_rate", report.learning_rate);
+    line_.field("aux_loss", report.auxiliary_loss);
+    line_.field("z_loss", report.z_loss);
+    line_.field("grad_norm", report.gradient_norm);
+    line_.field("lr", report.learning_rate);
     line_.field("milliseconds", report.milliseconds);
     line_.field("tokens_per_second", report.tokens_per_second);
     line_.field("tokens_per_second_per_rank", report.tokens_per_second_per_rank);

@@ -42,7 +42,7 @@ namespace detail {
 
 //! The numbers of a step that a MetricsLog keeps.
 inline constexpr std::array<std::string_view, 10> metrics_columns{
-    "step",         "loss",         "evaluation_loss",   "gradient_norm",      "learning_rate",
+    "step",         "ce",           "evaluation_loss",   "grad_norm",          "lr",
     "milliseconds", "dead_experts", "tokens_per_second", "load_max_over_mean", "dropped_tokens"};
 
 inline const JsonValue& metrics_field(const JsonFields& fields, std::string_view name, JsonValue::Type type) {

@@ -78,7 +78,8 @@ class ProgressLine {
                number > 0 ? Paint::warning : Paint::none);
     };
     put_cell(ShortNumber::fraction(report.step, report.total_steps, 12));
-    put_cell(ShortNumber::real(report.loss, 4, 7, "nan"), finite(report.loss, below(report.loss)));
+    put_cell(ShortNumber::real(report.cross_entropy, 4, 7, "nan"),
+             finite(report.cross_entropy, below(report.cross_entropy)));
     put_cell(ShortNumber::real(report.evaluation_loss, 4, 7, "-"), below(report.evaluation_loss));
     put_cell(ShortNumber::real(report.gradient_norm, 3, 7, "nan"), finite(report.gradient_norm, Paint::none));
     put_cell(ShortNumber::exponent(report.learning_rate, 2, 8, "-"));

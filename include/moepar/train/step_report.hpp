@@ -15,9 +15,11 @@ inline constexpr double not_measured = std::numeric_limits<double>::quiet_NaN();
 struct StepReport {
   Index step = 0;  //!< counts from 1
   Index total_steps = 0;
-  double loss = not_measured;             //!< nats a token, mean of the step's batch, without the auxiliary loss
+  double loss = not_measured;             //!< what the step made smaller: cross entropy, auxiliary and z-loss
+  double cross_entropy = not_measured;    //!< nats a token, mean of the step's batch
   double evaluation_loss = not_measured;  //!< nats a token; not measured in most steps
-  double auxiliary_loss = not_measured;   //!< of load balancing, with its factor
+  double auxiliary_loss = not_measured;   //!< of load balancing, without its coefficient
+  double z_loss = not_measured;           //!< of the router's logits, without its coefficient
   double gradient_norm = not_measured;    //!< before clipping
   double learning_rate = not_measured;
   double milliseconds = not_measured;  //!< of the whole step, on the slowest rank

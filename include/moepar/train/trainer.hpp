@@ -16,11 +16,12 @@
 #include <moepar/nn/bind.hpp>
 #include <moepar/optim/adam_w.hpp>
 #include <moepar/optim/initialize.hpp>
+#include <moepar/optim/initialized.hpp>
 #include <moepar/optim/parameter_list.hpp>
 #include <moepar/optim/training_step.hpp>
 #include <moepar/parallel/host_rank.hpp>
 #include <moepar/plan/step_cost.hpp>
-#include <moepar/topology/step_shape.hpp>
+#include <moepar/train/trainer_options.hpp>
 #include <span>
 #include <string>
 #include <system_error>
@@ -34,14 +35,6 @@ struct Sequence {
   std::span<const std::int32_t> targets{};
 };
 
-struct TrainerOptions {
-  StepShape shape{};                //!< of a rank: sequences a micro-step, their length, micro-steps
-  std::uint64_t seed = 1;           //!< of initial values
-  double initial_deviation = 0.02;  //!< of initial values
-  double clip = 1.0;                //!< largest gradient norm; 0: none
-  Numerics numerics{};
-};
-
 //! Trains a language model on one rank of a job: all ranks make one, with equal options, and call its functions
 //! together. Steps after the first allocate nothing.
 template <class ModelType, class Communicator> class Trainer {
@@ -52,8 +45,8 @@ template <class ModelType, class Communicator> class Trainer {
   //! rank: see JobRank. Throws Error when the options do not fit the model.
   template <class JobRank>
   Trainer(JobRank& rank, const AdamW& optimizer, const TrainerOptions& options)
-      : options_{checked(options)},
-        optimizer_{checked(optimizer)},
+      : options_{detail::checked_options(options)},
+        optimizer_{detail::checked_optimizer(optimizer)},
         binding_{bind_parameters(model_, rank.layout(), rank.rank())},
         cost_{cost_of_step<Model>(rank.layout(), rank.rank(), options.shape)},
         rank_{rank.layout(), rank.rank(), options.shape,  binding_,
@@ -61,8 +54,12 @@ template <class ModelType, class Communicator> class Trainer {
         parameters_{list_parameters(model_, rank.layout(), rank.rank())},
         state_{rank_} {
     require_distinct_streams(model_, options.seed);
-    require_same(settings_hash(), "options of the trainer, or another optimizer or layout");
-    initialize(rank_, parameters_, options.seed, options.initial_deviation);
+    require_same(detail::settings_hash(options_, optimizer_, rank_.layout()),
+                 "options of the trainer, or another optimizer or layout");
+    if (options.start == Start::loaded)
+      mark_unset(rank_, parameters_);
+    else
+      initialize(rank_, parameters_, options.seed, options.initial_deviation);
     const Index micro_steps = options.shape.micro_steps;
     const auto rows = static_cast<std::size_t>(micro_steps * options.shape.tokens());
     ids_.resize(rows);
@@ -86,15 +83,11 @@ template <class ModelType, class Communicator> class Trainer {
   //! shorter than shape.length, also empty. Throws Error on all ranks, before anything is updated, when the loss or a
   //! gradient is not finite.
   template <class Source> StepOutcome step(const Source& source, double learning_rate) {
-    for (Index m = 0; m < options_.shape.micro_steps; ++m)
-      take(source, rank_.split().granules_of(rank_.rank(), m).first, sequences(), batch_[static_cast<std::size_t>(m)]);
     if (!(learning_rate >= 0 && learning_rate <= 1e10))
       throw Error{"moepar::Trainer: step " + std::to_string(steps() + 1) + " was given the learning rate " +
                   std::to_string(learning_rate) + ". Fix: give a finite number of at least 0."};
-    rank_.set_training(true);
     const auto rate = static_cast<std::uint32_t>(mix(hashed_bits(learning_rate)) >> 32);
-    const StepOutcome outcome = step_(rank_, model_, batch_, rate);
-    if (!std::isfinite(outcome.loss) || !std::isfinite(outcome.gradient_norm)) refuse(outcome);
+    const StepOutcome outcome = differentiate(source, rate);
     const double clip =
         options_.clip > 0 && outcome.gradient_norm > options_.clip ? options_.clip / outcome.gradient_norm : 1.0;
     state_.step(rank_, parameters_, optimizer_, learning_rate, clip);
@@ -103,21 +96,27 @@ template <class ModelType, class Communicator> class Trainer {
   //! With the learning rate of the optimizer.
   template <class Source> StepOutcome step(const Source& source) { return step(source, optimizer_.learning_rate); }
 
+  //! The part of a step before the update: loss and gradients, which rank().kept_gradient then has. Nothing is learnt.
+  template <class Source> StepOutcome gradients(const Source& source) { return differentiate(source, 0); }
+
+  //! What a step makes smaller: cross entropy, auxiliary loss and z-loss with their coefficients.
+  [[nodiscard]] double total_loss(const StepOutcome& outcome) const {
+    const Numerics& numerics = options_.numerics;
+    return outcome.loss + numerics.auxiliary_loss_coefficient * outcome.auxiliary_loss +
+           numerics.z_loss_coefficient * outcome.z_loss;
+  }
+
   //! Mean cross entropy of a target over `count` sequences; the same bits on every layout. Nothing is learnt.
   template <class Source> double evaluate(const Source& source, Index count) {
     if (count < 0)
       throw Error{"moepar::Trainer: " + std::to_string(count) +
                   " sequences cannot be evaluated. Fix: give a count of at least 0."};
-    const auto& split = rank_.split();
-    const Index per_round = split.world * split.per_rank;
-    std::vector<double> own(static_cast<std::size_t>(2 * split.per_rank)), all(own.size() * size(split.world));
+    const Index per_rank = rank_.split().per_rank, per_round = rank_.split().world * per_rank;
+    std::vector<double> own(size(2 * per_rank)), all(own.size() * size(rank_.split().world));
     std::vector<double> losses(size(count)), targets(size(count));
-    rank_.set_training(false);
-    for (Index first = 0; first < count; first += per_round) {
-      const Index mine = first + rank_.rank() * split.per_rank;
-      take(source, mine, count, batch_[0]);
-      score_batch();
-      for (Index g = 0; g < split.per_rank; ++g) {
+    for_each_round(source, count, [&](Index first, Matrix<float> hidden) {
+      model_.score(rank_, hidden, batch_[0].targets, losses_.data());
+      for (Index g = 0; g < per_rank; ++g) {
         double sum = 0, asked = 0;
         for (Index t = batch_[0].begins[g]; t < batch_[0].begins[g + 1]; ++t) {
           sum += losses_[size(t)];
@@ -126,13 +125,12 @@ template <class ModelType, class Communicator> class Trainer {
         own[size(2 * g)] = sum;
         own[size(2 * g + 1)] = asked;
       }
-      gather(own, all);
+      rank_.axes().world.all_gather(std::span<const double>{own}, std::span<double>{all});
       for (Index i = 0; i < per_round && first + i < count; ++i) {
         losses[size(first + i)] = all[size(2 * i)];
         targets[size(first + i)] = all[size(2 * i + 1)];
       }
-    }
-    rank_.set_training(true);
+    });
     if (count == 0) return std::numeric_limits<double>::quiet_NaN();
     const auto total = [count](const std::vector<double>& values) {
       PartStack<double> stack{GranuleTree{count}};
@@ -142,22 +140,35 @@ template <class ModelType, class Communicator> class Trainer {
     return total(losses) / total(targets);
   }
 
+  //! Calls take(i, logits) for `count` sequences, each on the rank that computes it: logits has a row a token of
+  //! sequence i, as many columns as the vocabulary, and lives until take returns.
+  template <class Source, class Take> void logits(const Source& source, Index count, Take take) {
+    const Index rows = options_.shape.tokens();
+    for_each_round(source, count, [&](Index first, Matrix<float> hidden) {
+      const auto all = rank_.arena().template take<float>(rows, Model::facts.vocabulary);
+      model_.score(rank_, hidden, all);
+      first += rank_.rank() * rank_.split().per_rank;
+      for (Index g = 0; g < rank_.split().per_rank && first + g < count; ++g) {
+        const Index begin = batch_[0].begins[g], end = batch_[0].begins[g + 1];
+        if (begin < end) take(first + g, Matrix<const float>{all.row(begin), end - begin, all.columns});
+      }
+    });
+  }
+
   //! Logits of the token after `ids`, which is at most shape.length long; the same on every rank.
   std::vector<float> next_token_logits(std::span<const std::int32_t> ids) {
     if (ids.empty())
       throw Error{"moepar::Trainer: logits after no token were asked for. Fix: give at least one token."};
-    std::vector<float> logits(static_cast<std::size_t>(Model::facts.vocabulary));
-    rank_.set_training(false);
+    std::vector<float> last(size(Model::facts.vocabulary));
+    // Every rank computes the one sequence, so that all have its logits.
+    begin_use();
     take([&](Index i) { return i == 0 ? Sequence{ids, ids} : Sequence{}; }, 0, 1, batch_[0]);
-    auto& arena = rank_.arena();
-    const Index rows = options_.shape.tokens();
-    forward(rows, [&](Matrix<float> hidden) {
-      const auto all = arena.template take<float>(rows, Model::facts.vocabulary);
+    forward([&](Matrix<float> hidden) {
+      const auto all = rank_.arena().template take<float>(options_.shape.tokens(), Model::facts.vocabulary);
       model_.score(rank_, hidden, all);
-      std::copy_n(all.row(static_cast<Index>(ids.size()) - 1), logits.size(), logits.begin());
+      std::copy_n(all.row(static_cast<Index>(ids.size()) - 1), last.size(), last.begin());
     });
-    rank_.set_training(true);
-    return logits;
+    return last;
   }
 
   //! Hash of parameters and optimizer state, equal on every rank and layout.
@@ -227,67 +238,6 @@ template <class ModelType, class Communicator> class Trainer {
  private:
   static std::size_t size(Index count) { return static_cast<std::size_t>(count); }
 
-  static const TrainerOptions& checked(const TrainerOptions& options) {
-    const StepShape& shape = options.shape;
-    if (shape.sequences < 1 || shape.length < 1 || shape.micro_steps < 1 || shape.receive_rows < 0)
-      throw Error{"moepar::Trainer: the step has " + std::to_string(shape.sequences) + " sequences of " +
-                  std::to_string(shape.length) + " tokens a rank, " + std::to_string(shape.micro_steps) +
-                  " micro-steps and receive_rows " + std::to_string(shape.receive_rows) +
-                  ". Fix: give at least 1 of the first three, and 0 or more receive_rows."};
-    constexpr Index most = Index{1} << 31;
-    if (shape.sequences > most / shape.length || shape.sequences > (Index{1} << 20) / shape.micro_steps)
-      throw Error{
-          "moepar::Trainer: " + std::to_string(shape.sequences) + " sequences of " + std::to_string(shape.length) +
-          " tokens a rank, " + std::to_string(shape.micro_steps) +
-          " micro-steps are too many. Fix: at most 2^31 tokens a micro-step and 2^20 sequences a step on a rank."};
-    const Numerics& numerics = options.numerics;
-    const auto fits = [](double value, double least) { return value >= least && value <= 1e30; };
-    if (!fits(options.clip, 0) || !fits(options.initial_deviation, 0) || !fits(numerics.norm_epsilon, 0) ||
-        !fits(numerics.rotary_theta, 1) || !fits(numerics.auxiliary_loss_coefficient, 0) ||
-        !fits(numerics.z_loss_coefficient, 0))
-      throw Error{"moepar::Trainer: clip " + std::to_string(options.clip) + ", initial_deviation " +
-                  std::to_string(options.initial_deviation) + ", norm_epsilon " +
-                  std::to_string(numerics.norm_epsilon) + ", rotary_theta " + std::to_string(numerics.rotary_theta) +
-                  ", auxiliary_loss_coefficient " + std::to_string(numerics.auxiliary_loss_coefficient) +
-                  ", z_loss_coefficient " + std::to_string(numerics.z_loss_coefficient) +
-                  ": one of them cannot be. Fix: give finite numbers of at least 0, rotary_theta of at least 1."};
-    if (shape.precision != Precision::f32)
-      throw Error{"moepar::Trainer: training in bf16 is not here yet. Fix: use Precision::f32."};
-    return options;
-  }
-
-  static const AdamW& checked(const AdamW& optimizer) {
-    const auto rate = [](double value) { return value >= 0 && value <= 1e10; };
-    const auto beta = [](double value) { return value >= 0 && value < 1; };
-    if (!rate(optimizer.learning_rate) || !beta(optimizer.beta1) || !beta(optimizer.beta2) ||
-        !(optimizer.epsilon > 0 && optimizer.epsilon < 1) || !rate(optimizer.weight_decay))
-      throw Error{
-          "moepar::AdamW: learning_rate " + std::to_string(optimizer.learning_rate) + ", beta1 " +
-          std::to_string(optimizer.beta1) + ", beta2 " + std::to_string(optimizer.beta2) + ", epsilon " +
-          std::to_string(optimizer.epsilon) + ", weight_decay " + std::to_string(optimizer.weight_decay) +
-          ": one of them cannot be. Fix: betas in [0, 1), epsilon in (0, 1), the others finite and at least 0."};
-    return optimizer;
-  }
-
-  //! Of all that must be alike on every rank.
-  [[nodiscard]] std::uint64_t settings_hash() const {
-    std::uint64_t hash = options_.seed;
-    const auto add = [&](double value) { hash = mix(hash + 1) ^ hashed_bits(value); };
-    const StepShape& shape = options_.shape;
-    const Numerics& numerics = options_.numerics;
-    for (const double value :
-         {options_.initial_deviation, options_.clip, numerics.norm_epsilon, numerics.rotary_theta,
-          numerics.auxiliary_loss_coefficient, numerics.z_loss_coefficient, optimizer_.learning_rate, optimizer_.beta1,
-          optimizer_.beta2, optimizer_.epsilon, optimizer_.weight_decay, optimizer_.decay_norms ? 1.0 : 0.0})
-      add(value);
-    const Layout& layout = rank_.layout();
-    for (const Index value : {shape.sequences, shape.length, shape.micro_steps, shape.receive_rows, layout.world,
-                              layout.expert, layout.dense_shard, layout.expert_shard})
-      add(static_cast<double>(value));
-    for (const Index factor : shape.factors) add(static_cast<double>(factor));
-    return hash;
-  }
-
   //! Copies sequences first, first + 1, ... of `count` into a micro-batch; those beyond the last are empty.
   template <class Source> void take(const Source& source, Index first, Index count, const MicroBatch& batch) {
     auto* ids = const_cast<std::int32_t*>(batch.ids);
@@ -313,21 +263,48 @@ template <class ModelType, class Communicator> class Trainer {
     }
   }
 
-  template <class Use> void forward(Index rows, Use use) {
+  //! Before anything is computed: a trainer whose values are loaded must have them all.
+  void begin_use() {
+    if (!set_) require_all_set(rank_, parameters_);
+    set_ = true;
+  }
+
+  template <class Source> StepOutcome differentiate(const Source& source, std::uint32_t agreed) {
+    begin_use();
+    for (Index m = 0; m < options_.shape.micro_steps; ++m)
+      take(source, rank_.split().granules_of(rank_.rank(), m).first, sequences(), batch_[size(m)]);
+    rank_.set_training(true);
+    const StepOutcome outcome = step_(rank_, model_, batch_, agreed);
+    if (!std::isfinite(outcome.loss) || !std::isfinite(outcome.gradient_norm)) refuse(outcome);
+    return outcome;
+  }
+
+  //! Outside of training: sequences 0..count-1 by rounds, each rank its share of a round. use(first, hidden): the
+  //! first sequence of the round, and what the head reads, of batch_[0].
+  template <class Source, class Use> void for_each_round(const Source& source, Index count, Use use) {
+    begin_use();
+    const Index per_rank = rank_.split().per_rank, per_round = rank_.split().world * per_rank;
+    for (Index first = 0; first < count; first += per_round) {
+      take(source, first + rank_.rank() * per_rank, count, batch_[0]);
+      forward([&](Matrix<float> hidden) { use(first, hidden); });
+    }
+  }
+  template <class Use> void forward(Use use) {
+    rank_.set_training(false);
     rank_.reset();
     typename Model::template Record<float> record{};
     rank_.begin_micro_step(0, batch_[0].begins);
-    const auto hidden = rank_.arena().template take<float>(rows, Model::facts.hidden);
+    const auto hidden = rank_.arena().template take<float>(options_.shape.tokens(), Model::facts.hidden);
     model_.forward(rank_, batch_[0].ids, hidden, record);
     use(hidden);
     rank_.arena().release(0);
+    rank_.set_training(true);
   }
-  void score_batch() {
-    forward(options_.shape.tokens(),
-            [&](Matrix<float> hidden) { model_.score(rank_, hidden, batch_[0].targets, losses_.data()); });
-  }
-  void gather(const std::vector<double>& own, std::vector<double>& all) {
-    rank_.axes().world.all_gather(std::span<const double>{own}, std::span<double>{all});
+
+  [[nodiscard]] std::string name_of(Index number) const {
+    for (const ListedParameter& listed : parameters_)
+      if (listed.parameter.number == number) return listed.names[0];
+    return "parameter " + std::to_string(number);
   }
 
   [[noreturn]] void refuse(const StepOutcome& outcome) {
@@ -340,8 +317,7 @@ template <class ModelType, class Communicator> class Trainer {
     if (outcome.not_finite_norm >= 0) {
       where = std::string{outcome.not_finite_gradient ? "backward met it first at the output of "
                                                       : "forward met it first at the input of "} +
-              parameters_[size(outcome.not_finite_norm)].names[0] + " on rank " +
-              std::to_string(outcome.not_finite_rank);
+              name_of(outcome.not_finite_norm) + " on rank " + std::to_string(outcome.not_finite_rank);
     } else {
       std::size_t at = 0;
       const auto squares = step_.squared_norms();
@@ -366,6 +342,7 @@ template <class ModelType, class Communicator> class Trainer {
   std::vector<ListedParameter> parameters_;
   AdamWState state_;
   TrainingStep step_{};
+  bool set_ = false;  //!< every parameter has a value
   std::vector<std::int32_t> ids_{}, targets_{};
   std::vector<Index> begins_{};
   std::vector<double> losses_{};

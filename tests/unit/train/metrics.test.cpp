@@ -27,7 +27,12 @@ using moepar::StepReport;
 const std::vector<std::int64_t> counts{1, 0, 7, 9223372036854775807};
 
 StepReport step(Index number) {
-  StepReport report{.step = number, .total_steps = 10, .loss = 2.5, .gradient_norm = 1.0 / 3, .learning_rate = 1e-4};
+  StepReport report{.step = number,
+                    .total_steps = 10,
+                    .loss = 2.75,
+                    .cross_entropy = 2.5,
+                    .gradient_norm = 1.0 / 3,
+                    .learning_rate = 1e-4};
   report.tokens_per_expert = counts;
   report.layers = report.experts = 2;
   return report;
@@ -55,13 +60,14 @@ TEST_CASE("a step is one line with a fixed schema") {
   const std::string path = folder.file("metrics.jsonl");
   MetricsFile file{path};
   file.write(step(3));
-  CHECK(moepar::read_text(path) ==
-        R"({"version":1,"kind":"step","step":3,"total_steps":10,"finite":true,"loss":2.5,"evaluation_loss":null,)"
-        R"("auxiliary_loss":null,"gradient_norm":0.3333333333333333,"learning_rate":1e-04,"milliseconds":null,)"
-        R"("tokens_per_second":null,"tokens_per_second_per_rank":null,"percent_of_peak":null,)"
-        R"("load_max_over_mean":null,"dead_experts":0,"dropped_tokens":0,"seconds_left":null,"layers":2,"experts":2,)"
-        R"("tokens_per_expert":[[1,0],[7,9223372036854775807]]})"
-        "\n");
+  CHECK(
+      moepar::read_text(path) ==
+      R"({"version":1,"kind":"step","step":3,"total_steps":10,"finite":true,"loss":2.75,"ce":2.5,"evaluation_loss":null,)"
+      R"("aux_loss":null,"z_loss":null,"grad_norm":0.3333333333333333,"lr":1e-04,"milliseconds":null,)"
+      R"("tokens_per_second":null,"tokens_per_second_per_rank":null,"percent_of_peak":null,)"
+      R"("load_max_over_mean":null,"dead_experts":0,"dropped_tokens":0,"seconds_left":null,"layers":2,"experts":2,)"
+      R"("tokens_per_expert":[[1,0],[7,9223372036854775807]]})"
+      "\n");
   StepReport bad = step(4);
   bad.loss = -std::numeric_limits<double>::infinity();
   bad.tokens_per_expert = {};
@@ -94,7 +100,7 @@ TEST_CASE("any text comes back through the file, bytes that are not UTF-8 as U+F
   CHECK(log.run.at("layout").characters == replaced);
   CHECK(log.run.at("seed").characters == "18446744073709551615");
   CHECK(log.run.at("unigram_entropy").real == 0.1);
-  CHECK(log.column("gradient_norm")[0] == 1.0 / 3);
+  CHECK(log.column("grad_norm")[0] == 1.0 / 3);
 }
 
 TEST_CASE("files are opened as asked, or refused with the reason") {
@@ -131,14 +137,14 @@ TEST_CASE("a resumed run goes on behind a torn line, and its steps replace the r
     {
       MetricsFile file{path, MetricsMode::append};
       StepReport report = step(3);
-      report.loss = 9;
+      report.cross_entropy = 9;
       file.write(report);
     }
     const moepar::MetricsLog log = moepar::read_metrics(path);
     CHECK(log.bad_lines == 0);
     CHECK(log.torn.line == 0);
     CHECK(log.column("step") == std::vector<double>{1, 2, 3});
-    CHECK(log.column("loss").back() == 9);
+    CHECK(log.column("ce").back() == 9);
   }
 }
 

@@ -23,7 +23,8 @@ using namespace moepar::literals;
 
 const StepReport typical{.step = 120,
                          .total_steps = 2000,
-                         .loss = 2.34567,
+                         .loss = 2.5,
+                         .cross_entropy = 2.34567,
                          .evaluation_loss = 2.5,
                          .gradient_norm = 0.98765,
                          .learning_rate = 2.5e-4,
