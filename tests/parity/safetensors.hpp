@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <bit>
 #include <cstddef>
-#include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <moepar/checkpoint/tensor_file.hpp>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-// What the parity tests read: files that are known to be good, so this checks little.
 namespace parity {
-
-static_assert(std::endian::native == std::endian::little);
 
 //! Values of tensors by name, row-major.
 using Tensors = std::map<std::string, std::vector<float>>;
@@ -29,20 +24,14 @@ inline std::string read_file(const std::filesystem::path& path) {
 
 inline nlohmann::json read_json(const std::filesystem::path& path) { return nlohmann::json::parse(read_file(path)); }
 
-//! All tensors of a safetensors file of 32-bit floats: 8 bytes of header length, a JSON header, the data.
+//! All tensors of a safetensors file.
 inline Tensors read_tensors(const std::filesystem::path& path) {
-  const std::string file = read_file(path);
-  std::uint64_t header = 0;
-  std::memcpy(&header, file.data(), sizeof header);
+  const moepar::TensorFileReader file{path.string()};
   Tensors tensors;
-  const auto entries = nlohmann::json::parse(file.substr(8, header));
-  for (const auto& [name, entry] : entries.items()) {
-    if (name == "__metadata__") continue;
-    if (entry.at("dtype") != "F32") throw std::runtime_error{name + " is not F32"};
-    const std::size_t begin = entry.at("data_offsets").at(0), end = entry.at("data_offsets").at(1);
-    auto& values = tensors[name];
-    values.resize((end - begin) / sizeof(float));
-    std::memcpy(values.data(), file.data() + 8 + header + begin, end - begin);
+  for (const moepar::TensorInfo& tensor : file.header().tensors) {
+    auto& values = tensors[tensor.name];
+    values.resize(static_cast<std::size_t>(tensor.elements()));
+    file.read(tensor, 0, values);
   }
   return tensors;
 }

@@ -5,27 +5,14 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include <moepar/core/index.hpp>
+#include <moepar/core/utf8.hpp>
 
 namespace moepar::detail {
-
-//! Length in bytes of the UTF-8 character that `text` starts with; 0 when it starts with none (Unicode 15, table 3-7).
-constexpr std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  if (text.empty()) return 0;
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  const bool overlong = (first == 0xe0 && byte(1) < 0xa0) || (first == 0xf0 && byte(1) < 0x90);
-  const bool surrogate = first == 0xed && byte(1) > 0x9f, too_large = first == 0xf4 && byte(1) > 0x8f;
-  return overlong || surrogate || too_large ? 0 : length;
-}
 
 //! Writes one JSON object on one line, always valid: texts are escaped, bytes that are not UTF-8 become U+FFFD, numbers
 //! that JSON lacks become null. The buffer is kept from line to line. Keys must need no escaping.
@@ -56,6 +43,15 @@ class JsonLine {
       digits(number);
     else
       line_ += "null";
+  }
+  //! An array of numbers.
+  void field(std::string_view key, std::span<const std::int32_t> numbers) {
+    start(key), line_ += '[';
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      if (i > 0) line_ += ',';
+      digits(numbers[i]);
+    }
+    line_ += ']';
   }
   //! An array of `rows` arrays of `columns` numbers each, from row-major `numbers`.
   void field(std::string_view key, const std::int64_t* numbers, Index rows, Index columns) {
