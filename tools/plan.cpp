@@ -7,13 +7,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <moepar/moe.hpp>
+#include <moepar/model.hpp>
+#include <moepar/models/config_json.hpp>
+#include <moepar/models/mixtral_config.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,9 +22,7 @@ using mp::Index;
 
 namespace {
 
-constexpr Index largest_size = Index{1} << 30;   // of one number of a model or a step
-constexpr std::size_t largest_config = 1 << 20;  // bytes
-constexpr int deepest_config = 16;
+constexpr Index largest_size = Index{1} << 30;  // of one number of a model or a step
 
 struct Options {
   mp::MixtralSizes sizes = mp::mixtral_8x7b;
@@ -47,85 +43,18 @@ struct Row {
   bool fits, smallest;
 };
 
-[[noreturn]] void refuse_config(const std::string& file, const std::string& what) {
-  throw mp::Error{fmt::format("moepar plan: {}: {}", file, what)};
-}
-
-// What a value of the file looks like, in a line.
-std::string shown(const nlohmann::json& value) {
-  const std::string text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
-}
-
-// Reads a number of config.json; whether it is there.
-bool read_size(const nlohmann::json& config, const std::string& file, const char* name, Index& size) {
-  const auto found = config.find(name);
-  if (found == config.end() || found->is_null()) return false;
-  if (!found->is_number_integer() && !found->is_number_unsigned())
-    refuse_config(file, fmt::format("{} must be a whole number, but is {}. Fix: write a number.", name, shown(*found)));
-  if (found->is_number_unsigned() && found->get<std::uint64_t>() > static_cast<std::uint64_t>(largest_size))
-    refuse_config(file, fmt::format("{} is {}, more than 2^30. Fix: check the file.", name, shown(*found)));
-  size = found->get<Index>();
-  return true;
-}
-
-// Depth and size are bounded before parsing, and a key that stands twice is refused: readers disagree about which
-// counts.
-nlohmann::json parse_config(const std::string& file) {
-  if (!std::filesystem::is_regular_file(file)) refuse_config(file, "is no file. Fix: give the path of a config.json.");
-  std::ifstream stream{file, std::ios::binary};
-  if (!stream) refuse_config(file, "cannot be read. Fix: check its rights.");
-  std::string text(largest_config + 1, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (stream.bad()) refuse_config(file, "cannot be read. Fix: check the disk and the rights.");
-  text.resize(static_cast<std::size_t>(stream.gcount()));
-  if (text.size() > largest_config) refuse_config(file, "is larger than 1 MiB. Fix: give the config.json of a model.");
-  if (text.find('\0') != std::string::npos)
-    refuse_config(file, "holds a NUL byte. Fix: give the config.json of a model.");
-  std::vector<std::set<std::string>> keys;
-  const auto callback = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    if (depth > deepest_config)
-      refuse_config(file, "is nested more than 16 deep. Fix: give the config.json of a model.");
-    if (event == nlohmann::json::parse_event_t::object_start) keys.emplace_back();
-    if (event == nlohmann::json::parse_event_t::object_end) keys.pop_back();
-    if (event == nlohmann::json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
-      refuse_config(file, fmt::format("the key {} stands twice. Fix: remove one.", shown(parsed)));
-    return true;
-  };
-  try {
-    auto config = nlohmann::json::parse(text, callback);
-    if (!config.is_object()) refuse_config(file, "is no JSON object. Fix: give the config.json of a model.");
-    return config;
-  } catch (const nlohmann::json::exception& error) {
-    refuse_config(file, fmt::format("is no JSON: {}. Fix: give the config.json of a model.", error.what()));
-  }
-}
-
+// Only its sizes count here, so fields that the planner does not know are passed over.
 void read_config(const std::string& file, mp::MixtralSizes& sizes) {
-  const auto config = parse_config(file);
+  const auto config = mp::parse_config_json(file);
   if (const auto type = config.find("model_type"); type != config.end() && *type != "mixtral")
-    refuse_config(file,
-                  fmt::format("model_type is {}, and this program plans a mixtral. Fix: give its sizes by options.",
-                              shown(*type)));
-  const std::pair<const char*, Index*> numbers[] = {{"vocab_size", &sizes.vocab_size},
-                                                    {"hidden_size", &sizes.hidden_size},
-                                                    {"intermediate_size", &sizes.intermediate_size},
-                                                    {"num_hidden_layers", &sizes.num_hidden_layers},
-                                                    {"num_attention_heads", &sizes.num_attention_heads},
-                                                    {"num_key_value_heads", &sizes.num_key_value_heads},
-                                                    {"head_dim", &sizes.head_dim},
-                                                    {"num_local_experts", &sizes.num_local_experts},
-                                                    {"num_experts_per_tok", &sizes.num_experts_per_tok}};
-  int known = 0;
-  for (const auto& [name, number] : numbers) known += read_size(config, file, name, *number) ? 1 : 0;
-  if (known == 0)
-    refuse_config(
-        file,
-        "names no size of a model (hidden_size, num_local_experts, ...). Fix: give the config.json of a Mixtral.");
-  if (const auto tied = config.find("tie_word_embeddings"); tied != config.end() && !tied->is_null()) {
-    if (!tied->is_boolean()) refuse_config(file, "tie_word_embeddings must be true or false. Fix: write one of them.");
-    sizes.tie_word_embeddings = tied->get<bool>();
-  }
+    throw mp::Error{fmt::format(
+        "moepar plan: {}: model_type is {}, and this program plans a mixtral. Fix: give its sizes by options.", file,
+        mp::detail::shown(*type))};
+  if (mp::read_mixtral_sizes(config, file, sizes) == 0)
+    throw mp::Error{fmt::format(
+        "moepar plan: {}: names no size of a model (hidden_size, num_local_experts, ...). Fix: give the config.json of "
+        "a Mixtral.",
+        file)};
 }
 
 // "80GB", "24 GiB", "512MB" or a number of bytes.

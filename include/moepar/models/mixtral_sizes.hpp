@@ -52,10 +52,10 @@ constexpr Census census_of(const MixtralSizes& sizes, bool recompute) {
   dense(sizes.vocab_size * hidden, sizes.tie_word_embeddings ? 1 : 2);  // embedding, head
   if (sizes.tie_word_embeddings)
     census.add({.kind = Kind::dense, .sharded = true, .elements = sizes.vocab_size * hidden, .count = 1, .tied = true});
-  dense(hidden, 2 * layers + 1);                                        // norms
-  dense(sizes.num_attention_heads * head * hidden, 2 * layers);         // query, output
-  dense(sizes.num_key_value_heads * head * hidden, 2 * layers);         // key, value
-  dense(experts * hidden, layers);                                      // gate
+  dense(hidden, 2 * layers + 1);                                 // norms
+  dense(sizes.num_attention_heads * head * hidden, 2 * layers);  // query, output
+  dense(sizes.num_key_value_heads * head * hidden, 2 * layers);  // key, value
+  dense(experts * hidden, layers);                               // gate
   census.add({.kind = Kind::expert,
               .sharded = true,
               .elements = sizes.intermediate_size * hidden,
