@@ -28,4 +28,13 @@ struct StepShape {
   }
 };
 
+//! The shape of a step over `batch` sequences on `world` ranks, whatever does not divide: the last ranks then hold
+//! fewer. The tree over the sequences is that of the batch alone, so the bits are the same in every world.
+constexpr StepShape shape_of_batch(Index batch, Index length, Index world, Index micro_steps = 1) {
+  const Index parts = world * micro_steps, each = batch <= 0 ? 1 : (batch + parts - 1) / parts;
+  StepShape shape{.sequences = each, .length = length, .micro_steps = micro_steps};
+  shape.factors[0] = each * parts;  // one factor: sequences behind the last add nothing to any node
+  return shape;
+}
+
 }  // namespace moepar

@@ -1,25 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <chrono>
 #include <cstdio>
 #include <moepar/core/error.hpp>
 #include <moepar/core/hash.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/data/token_blocks.hpp>
 #include <moepar/data/unigram.hpp>
-#include <moepar/kernels/cpu/peak.hpp>
 #include <moepar/train/learning_rate.hpp>
-#include <moepar/train/load_report.hpp>
 #include <moepar/train/metrics.hpp>
 #include <moepar/train/plan_text.hpp>
 #include <moepar/train/progress_line.hpp>
 #include <moepar/train/run_facts.hpp>
 #include <moepar/train/step_report.hpp>
+#include <moepar/train/step_reporter.hpp>
 #include <moepar/train/terminal.hpp>
 #include <moepar/train/trainer.hpp>
 #include <optional>
 #include <string>
-#include <thread>
 
 namespace moepar {
 
@@ -63,7 +60,6 @@ inline auto evaluation_of(const TokenBlocks& blocks) {
 template <class Model, class Communicator, learning_rate_schedule Schedule>
 FitOutcome fit(Trainer<Model, Communicator>& trainer, const TokenBlocks& blocks, const Schedule& schedule,
                const FitOptions& options) {
-  using Clock = std::chrono::steady_clock;
   if (options.steps < 0 || blocks.batch() != trainer.sequences() || blocks.length() > trainer.options().shape.length)
     throw Error{"moepar::fit: " + std::to_string(options.steps) + " steps with blocks of " +
                 std::to_string(blocks.batch()) + " sequences of " + std::to_string(blocks.length()) +
@@ -75,25 +71,23 @@ FitOutcome fit(Trainer<Model, Communicator>& trainer, const TokenBlocks& blocks,
   trainer.require_same(text, "text, or another number of steps,");
   const auto& shape = trainer.options().shape;
   const Layout& layout = trainer.rank().layout();
-  const Index world = layout.world, tokens = trainer.sequences() * blocks.length();
   const bool prints = trainer.rank().rank() == 0;
-  const Index workers = trainer.rank().device().workers().count();
-  const double threads = std::min(static_cast<double>(world * workers),
-                                  std::max(1.0, static_cast<double>(std::thread::hardware_concurrency())));
-  const double peak = prints ? cpu::measured_peak() * threads : 0;
-  const double flops = static_cast<double>(world) * static_cast<double>(cost_of_job<Model>(Layout{}, 0, shape).flops);
 
   FitOutcome outcome{.unigram_entropy = unigram_cross_entropy(blocks.training_targets(), blocks.evaluation_targets(),
                                                               Model::facts.vocabulary)};
   std::optional<MetricsFile> metrics;
   ProgressLine progress{{.terminal = terminal_of(stdout), .reference_loss = outcome.unigram_entropy}};
   const std::string layout_name = layout_text(layout);
+  std::optional<StepReporter<Trainer<Model, Communicator>>> reporter;
   if (prints) {
+    reporter.emplace(trainer, 0, options.steps);
+    const Index workers = trainer.rank().device().workers().count();
     std::fputs(plan_text<Model>(layout, shape, 0, workers).c_str(), stdout);
-    if (peak > 0)
-      std::printf("expected    about %s for %lld steps at 30 %% of the measured peak of %.0f GFLOP/s\n",
-                  human_duration(flops / (0.3 * peak) * static_cast<double>(options.steps)).c_str(),
-                  static_cast<long long>(options.steps), peak * 1e-9);
+    if (reporter->peak() > 0)
+      std::printf(
+          "expected    about %s for %lld steps at 30 %% of the measured peak of %.0f GFLOP/s\n",
+          human_duration(reporter->flops() / (0.3 * reporter->peak()) * static_cast<double>(options.steps)).c_str(),
+          static_cast<long long>(options.steps), reporter->peak() * 1e-9);
     std::printf("unigram     %.4f nats a token: what frequencies alone reach on the evaluation text\n\n",
                 outcome.unigram_entropy);
     if (!options.metrics.empty()) {
@@ -105,7 +99,7 @@ FitOutcome fit(Trainer<Model, Communicator>& trainer, const TokenBlocks& blocks,
                               .build = {},
                               .parameters = census_of<Model>().parameters().total(),
                               .active_parameters = census_of<Model>().parameters().active,
-                              .world = world,
+                              .world = layout.world,
                               .layers = trainer.routers().layers,
                               .experts = trainer.routers().experts,
                               .vocabulary = Model::facts.vocabulary,
@@ -117,48 +111,22 @@ FitOutcome fit(Trainer<Model, Communicator>& trainer, const TokenBlocks& blocks,
     }
   }
 
-  const auto seconds_since = [](Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  };
-  const auto began = Clock::now();
   const Index evaluated = std::min(blocks.evaluation_blocks(), options.evaluation_blocks);
-  StepReport report{.total_steps = options.steps};
   for (Index step = 1; step <= options.steps; ++step) {
-    const auto start = Clock::now();
     const double rate = schedule.at(step);
+    if (reporter) reporter->start();
     const StepOutcome done = trainer.step(batch_of(blocks, step), rate);
-    const double seconds = seconds_since(start);
+    if (reporter) reporter->stop();
     // Whether time is up is rank 0's clock's word, which all must follow.
-    const bool last =
-        trainer.agree(options.seconds > 0 && seconds_since(began) >= options.seconds) || step == options.steps;
+    const bool last = trainer.agree(reporter && options.seconds > 0 && reporter->seconds() >= options.seconds) ||
+                      step == options.steps;
     const bool evaluates = last || (options.evaluate_every > 0 && step % options.evaluate_every == 0);
-    report.evaluation_loss =
+    const double evaluation =
         evaluates && evaluated > 0 ? trainer.evaluate(evaluation_of(blocks), evaluated) : not_measured;
-    outcome = {step, done.loss, evaluates ? report.evaluation_loss : outcome.evaluation_loss, outcome.unigram_entropy};
-    if (prints) {
-      const auto counts = trainer.router_counts();
-      const RouterSizes routers = trainer.routers();
-      report.step = step;
-      report.loss = trainer.total_loss(done);
-      report.cross_entropy = done.loss;
-      report.auxiliary_loss = done.auxiliary_loss;
-      report.z_loss = done.z_loss;
-      report.gradient_norm = done.gradient_norm;
-      report.learning_rate = rate;
-      report.milliseconds = seconds * 1e3;
-      report.tokens_per_second = static_cast<double>(tokens) / seconds;
-      report.tokens_per_second_per_rank = report.tokens_per_second / static_cast<double>(world);
-      report.percent_of_peak = peak > 0 ? 100 * flops / seconds / peak : not_measured;
-      report.tokens_per_expert = counts;
-      report.layers = routers.layers;
-      report.experts = routers.experts;
-      if (!counts.empty()) {
-        const LoadReport load = load_report(counts, routers.layers, routers.experts);
-        report.load_max_over_mean = load.max_over_mean;
-        report.dead_experts = load.dead_experts;
-      }
-      report.seconds_left =
-          last ? 0 : seconds_since(began) / static_cast<double>(step) * static_cast<double>(options.steps - step);
+    outcome = {step, done.loss, evaluates ? evaluation : outcome.evaluation_loss, outcome.unigram_entropy};
+    if (reporter) {
+      StepReport report = reporter->report(step, done, rate, trainer.sequences() * blocks.length(), evaluation);
+      if (last) report.seconds_left = 0;
       if (step == 1 || evaluates || (options.print_every > 0 && step % options.print_every == 0))
         progress.print(report);
       if (metrics) metrics->write(report);

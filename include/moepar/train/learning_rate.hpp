@@ -65,4 +65,24 @@ struct WarmupCosine {
   }
 };
 
+//! A straight rise to `peak` over the warm-up, then `peak`; or, with a total, a straight fall that reaches 0 at step
+//! total_steps, never below `floor`. With n the step and w the warm-up,
+//!   n <= w   peak n / w
+//!   n > w    peak, or max(peak (total_steps - n) / (total_steps - w), floor)
+struct WarmupLinear {
+  double peak = 1e-3;
+  double floor = 0;
+  double warmup_steps = 0;
+  Index total_steps = 0;  //!< 0: no fall
+
+  //! Throws Error for a negative step and for settings that are negative or not finite.
+  [[nodiscard]] double at(Index step) const {
+    detail::check_schedule("WarmupLinear", step, peak, floor, warmup_steps);
+    const auto n = static_cast<double>(step), total = static_cast<double>(total_steps);
+    if (n <= warmup_steps && warmup_steps > 0) return peak * n / warmup_steps;
+    if (total_steps == 0) return peak;
+    return n >= total ? floor : std::max(peak * (total - n) / (total - warmup_steps), floor);
+  }
+};
+
 }  // namespace moepar

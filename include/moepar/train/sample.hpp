@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <moepar/core/exponential.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/core/random.hpp>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -13,8 +15,32 @@ namespace moepar {
 //! How tokens are drawn from logits.
 struct Sampling {
   double temperature = 0.8;  //!< 0: the likeliest token, the lower one of equals
+  double top_p = 1;          //!< only the likeliest tokens that together have this probability (Holtzman et al. 2020)
   std::uint64_t seed = 1;
 };
+
+namespace detail {
+
+//! Draws among the likeliest tokens whose weights first reach `wanted`, at least one. drawn: in (0, 1).
+template <class Weight>
+std::int32_t sample_nucleus(std::span<const float> logits, Weight weight, double wanted, double drawn) {
+  std::vector<std::int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto logit = [&](std::int32_t token) { return logits[static_cast<std::size_t>(token)]; };
+  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return logit(a) > logit(b); });
+  std::size_t kept = 0;
+  double total = 0;
+  do total += weight(logit(order[kept++]));
+  while (kept < order.size() && total < wanted);
+  double left = drawn * total;
+  for (std::size_t i = 0; i < kept; ++i) {
+    left -= weight(logit(order[i]));
+    if (left < 0) return order[i];
+  }
+  return order[0];
+}
+
+}  // namespace detail
 
 //! Draws token number `position` of a text from the logits of the vocabulary. The same on every rank and machine.
 inline std::int32_t sample_token(std::span<const float> logits, const Sampling& sampling, Index position) {
@@ -25,7 +51,9 @@ inline std::int32_t sample_token(std::span<const float> logits, const Sampling& 
   };
   double total = 0;
   for (const float logit : logits) total += weight(logit);
-  double left = uniform(random_word(random_key(sampling.seed, "sample"), 0, position)) * total;
+  const double drawn = uniform(random_word(random_key(sampling.seed, "sample"), 0, position));
+  if (sampling.top_p < 1) return detail::sample_nucleus(logits, weight, total * sampling.top_p, drawn);
+  double left = drawn * total;
   for (std::size_t i = 0; i < logits.size(); ++i) {
     left -= weight(logits[i]);
     if (left < 0) return static_cast<std::int32_t>(i);

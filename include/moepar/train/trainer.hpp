@@ -4,9 +4,10 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <limits>
-#include <moepar/checkpoint/save_tensors.hpp>
+#include <moepar/checkpoint/load_model.hpp>
+#include <moepar/checkpoint/save_model.hpp>
+#include <moepar/checkpoint/training_state.hpp>
 #include <moepar/core/error.hpp>
 #include <moepar/core/granule_tree.hpp>
 #include <moepar/core/hash.hpp>
@@ -24,7 +25,6 @@
 #include <moepar/train/trainer_options.hpp>
 #include <span>
 #include <string>
-#include <system_error>
 #include <vector>
 
 namespace moepar {
@@ -212,18 +212,20 @@ template <class ModelType, class Communicator> class Trainer {
     return word != 0;
   }
 
-  //! Writes the parameters into folder/model.safetensors, under their Hugging Face names. Throws Error on all ranks
-  //! when that fails.
-  void save(const std::filesystem::path& folder) {
-    if (rank_.rank() == 0) {
-      std::error_code error;
-      std::filesystem::create_directories(folder, error);
-      if (error)
-        throw Error{"moepar::Trainer: the folder " + folder.string() + " could not be made (" + error.message() +
-                    "). Fix: save where you may write."};
-    }
-    save_tensors(rank_, model_, folder / "model.safetensors");
+  //! Writes the parameters into a folder as Hugging Face has them (checkpoint/save_model.hpp); Error on all ranks.
+  void save(const std::string& folder, const SaveOptions& options = {}) {
+    save_model(rank_, model_, parameters_, folder, options);
   }
+
+  //! Sets the parameters from such a folder, classic or fused (checkpoint/load_model.hpp); Error on all ranks. The
+  //! optimizer starts anew.
+  void load(const std::string& folder) {
+    load_model(rank_, model_, parameters_, folder);
+    state_ = AdamWState{rank_};
+  }
+
+  //! All that a training goes on from, for checkpoint/checkpoint_writer.hpp and checkpoint_loader.hpp.
+  [[nodiscard]] TrainingState<Rank, Model> training_state() { return {rank_, model_, parameters_, state_}; }
 
   [[nodiscard]] Rank& rank() { return rank_; }
   [[nodiscard]] const Model& model() const { return model_; }

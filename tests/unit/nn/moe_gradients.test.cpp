@@ -5,6 +5,7 @@
 namespace mp = moepar;
 using namespace gradient_check;
 
+namespace moe_gradients {
 namespace {
 
 constexpr Index hidden = 4, experts = 5;
@@ -166,3 +167,5 @@ TEST_CASE("Moe: a record that holds a plan is followed") {
   check_with_the_choice_kept(pass);
   CHECK(std::equal(chosen.begin(), chosen.end(), pass.record.plan.expert));
 }
+
+}  // namespace moe_gradients

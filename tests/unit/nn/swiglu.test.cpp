@@ -9,6 +9,7 @@
 namespace mp = moepar;
 using mp::Index;
 
+namespace swiglu {
 namespace {
 
 constexpr Index hidden = 5, intermediate = 7;
@@ -140,3 +141,5 @@ TEST_CASE("a rank refuses a parameter that it does not hold") {
   const mp::Parameter stranger{.rows = 2, .columns = 2};
   CHECK_THROWS_AS((void)rank.weights(stranger), mp::Error);
 }
+
+}  // namespace swiglu

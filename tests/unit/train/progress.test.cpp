@@ -60,8 +60,8 @@ TEST_CASE("whatever the numbers are, columns stay apart and in line") {
   for (const double value : {0.0, -0.0, 1e-300, 1e-9, 5e-5, 0.99999, 9.99996, 99999.5, 999999.5, 1e7, 1e22, 1.7e308,
                              -1e-300, -12345678.9, -1.7e308, infinity, -infinity})
     for (const Index count : {Index{0}, Index{999}, Index{1000}, Index{999999}, std::numeric_limits<Index>::max()}) {
-      const StepReport report{count, count, value, value, value, value, value, value, value,
-                              value, value, value, count, count, value, {},    1,     1};
+      const StepReport report{count, count, value, value, value, value, value, value, value, value,
+                              value, value, value, value, count, count, value, {},    1,     1};
       const std::string_view line = progress.line(report);
       INFO(line);
       CHECK(line.size() == width);
