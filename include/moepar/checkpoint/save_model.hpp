@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstddef>
+#include <filesystem>
+#include <moepar/checkpoint/disk_file.hpp>
+#include <moepar/checkpoint/run_together.hpp>
+#include <moepar/checkpoint/shared_tensor_file.hpp>
+#include <moepar/checkpoint/tensor_index.hpp>
+#include <moepar/checkpoint/tensor_layout.hpp>
+#include <moepar/checkpoint/tensor_type.hpp>
+#include <moepar/core/error.hpp>
+#include <moepar/core/index.hpp>
+#include <moepar/optim/parameter_list.hpp>
+#include <set>
+#include <span>
+#include <string>
+#include <system_error>
+#include <vector>
+
+namespace moepar {
+
+namespace detail {
+
+//! A file with this text, or the one that was there before.
+inline void write_whole_file(const std::string& path, const std::string& text) {
+  const std::string partial = path + ".partial";
+  DiskFile file = DiskFile::create(partial);
+  file.write_at(std::as_bytes(std::span{text}), 0);
+  file.sync();
+  file.close();
+  replace_file(partial, path);
+}
+
+}  // namespace detail
+
+//! How weights are written.
+struct SaveOptions {
+  TensorType type = TensorType::F32;
+  Index file_bytes = 5'000'000'000;  //!< most of one file; more make several with an index, as transformers does
+  std::string config{};              //!< text of config.json; empty: none is written
+};
+
+//! Writes the parameters of a model into a folder as Hugging Face has them: model.safetensors, or several files and
+//! their index, and config.json last. Each rank writes the slices that it keeps. Called by all ranks. Throws Error on
+//! all ranks; each file is whole or as it was.
+template <class Rank, class Model>
+void save_model(Rank& rank, const Model& model, const std::vector<ListedParameter>& parameters,
+                const std::string& folder, const SaveOptions& options = {}) {
+  auto& world = rank.axes().world;
+  run_together(world, [&] {
+    if (rank.rank() != 0) return;
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error)
+      throw Error{"moepar: the folder '" + folder + "' could not be made (" + error.message() +
+                  "). Fix: save where you may write."};
+  });
+  const std::vector<TensorShard> shards = shard_tensors(tensor_entries(model, options.type), options.file_bytes);
+  for (const TensorShard& shard : shards) {
+    SharedTensorFile file{world, folder + "/" + shard.file, shard.entries, {{"format", "pt"}}};
+    std::set<std::string> inside;
+    for (const TensorEntry& entry : shard.entries) inside.insert(entry.name);
+    run_together(world, [&] {
+      for (const ListedParameter& listed : parameters) {
+        if (rank.held(listed.parameter.placement).replicas.rank != 0) continue;  // another rank keeps it first
+        const auto kept = rank.kept(listed.parameter);
+        listed.for_each_run([&](Index copy, Index first, Index count, Index at) {
+          const std::string& name = listed.names[static_cast<std::size_t>(copy)];
+          if (inside.contains(name))
+            file.write(name, first, kept.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count)));
+        });
+      }
+    });
+    file.finish();
+  }
+  run_together(world, [&] {
+    if (rank.rank() != 0) return;
+    const std::string index = folder + "/model.safetensors.index.json";
+    if (shards.size() > 1) {
+      detail::write_whole_file(index, tensor_index_json(shards));
+    } else {
+      std::error_code ignored;
+      std::filesystem::remove(index, ignored);  // of weights that were here before
+    }
+    if (!options.config.empty()) detail::write_whole_file(folder + "/config.json", options.config);
+    sync_folder(folder);
+  });
+}
+
+}  // namespace moepar
