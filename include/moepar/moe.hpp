@@ -4,12 +4,14 @@
 // The whole library as far as it needs nothing but the standard library.
 
 // IWYU pragma: begin_exports
-#include <moepar/checkpoint/save_tensors.hpp>
+#include <moepar/checkpoint/load_model.hpp>
+#include <moepar/checkpoint/save_model.hpp>
 #include <moepar/comm/communicator.hpp>
 #include <moepar/comm/threads/thread_world.hpp>
 #include <moepar/core/bits_version.hpp>
 #include <moepar/data/byte_tokenizer.hpp>
 #include <moepar/data/character_tokenizer.hpp>
+#include <moepar/data/row_order.hpp>
 #include <moepar/data/text_file.hpp>
 #include <moepar/data/token_blocks.hpp>
 #include <moepar/data/unigram.hpp>
@@ -24,6 +26,7 @@
 #include <moepar/train/fit.hpp>
 #include <moepar/train/run.hpp>
 #include <moepar/train/sample.hpp>
+#include <moepar/train/stop_signal.hpp>
 #include <moepar/train/trainer.hpp>
 #include <moepar/train/trainer_options.hpp>
 // IWYU pragma: end_exports

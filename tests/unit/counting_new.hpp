@@ -8,9 +8,12 @@
 
 namespace {
 std::atomic<long> allocations{0};
+std::atomic<std::size_t> largest_allocation{0};  // bytes
 
 void* allocate(std::size_t bytes, std::size_t alignment) {
   ++allocations;
+  for (std::size_t largest = largest_allocation; bytes > largest;)
+    if (largest_allocation.compare_exchange_weak(largest, bytes)) break;
   void* memory = std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
   if (memory == nullptr) throw std::bad_alloc{};
   return memory;

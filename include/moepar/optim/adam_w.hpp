@@ -65,6 +65,12 @@ class AdamWState {
   //! beta1 and beta2 to the power of steps(): what a checkpoint keeps, since they are products, not powers.
   [[nodiscard]] double beta1_power() const { return beta1_power_; }
   [[nodiscard]] double beta2_power() const { return beta2_power_; }
+  //! As before the first step.
+  void forget() {
+    for (Moments* moments : {&first_, &second_})
+      for (auto& of_placement : *moments) std::fill(of_placement.begin(), of_placement.end(), 0.0f);
+    restore(0, 1, 1);
+  }
   //! Goes on after `steps` steps whose moments were put in place.
   void restore(Index steps, double beta1_power, double beta2_power) {
     steps_ = steps;

@@ -7,6 +7,7 @@
 #include <moepar/optim/training_step.hpp>
 #include <moepar/plan/memory.hpp>
 #include <moepar/topology/layout.hpp>
+#include <moepar/topology/step_shape.hpp>
 #include <moepar/train/load_report.hpp>
 #include <moepar/train/step_report.hpp>
 #include <thread>
@@ -26,7 +27,8 @@ template <class Trainer> class StepReporter {
     const double threads = std::min(static_cast<double>(world_ * workers),
                                     std::max(1.0, static_cast<double>(std::thread::hardware_concurrency())));
     peak_ = cpu::measured_peak() * threads;
-    const auto& shape = trainer.options().shape;
+    StepShape shape = trainer.options().shape;
+    shape.factors = {};  // those of the whole batch do not fit one rank's share
     flops_ = static_cast<double>(world_) *
              static_cast<double>(cost_of_job<typename Trainer::Model>(Layout{}, 0, shape).flops);
   }

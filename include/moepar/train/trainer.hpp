@@ -221,7 +221,7 @@ template <class ModelType, class Communicator> class Trainer {
   //! optimizer starts anew.
   void load(const std::string& folder) {
     load_model(rank_, model_, parameters_, folder);
-    state_ = AdamWState{rank_};
+    state_.forget();
   }
 
   //! All that a training goes on from, for checkpoint/checkpoint_writer.hpp and checkpoint_loader.hpp.
