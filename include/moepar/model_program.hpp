@@ -13,7 +13,7 @@
 #include <moepar/checkpoint/run_folder.hpp>
 #include <moepar/core/error.hpp>
 #include <moepar/core/index.hpp>
-#include <moepar/data/jsonl_sequences.hpp>
+#include <moepar/data/token_sequences.hpp>
 #include <moepar/program/facts.hpp>
 #include <moepar/program/options.hpp>
 #include <moepar/program/plan.hpp>
@@ -30,16 +30,16 @@ namespace moepar {
 namespace program {
 
 //! The data of a verb: a file of JSON lines, or the ids of the command line as one row; none for other verbs.
-inline std::optional<JsonlSequences> read_data(const ProgramOptions& options, Index vocabulary) {
-  if (!options.data.empty()) return JsonlSequences{options.data, vocabulary};
+inline std::optional<TokenSequences> read_data(const ProgramOptions& options, Index vocabulary) {
+  if (!options.data.empty()) return TokenSequences{options.data, vocabulary};
   if (options.verb != Verb::logits) return {};
   if (options.ids.empty())
     throw Error{"moepar: there is nothing to compute logits of. Fix: give --ids 1,2,3 or --data FILE."};
-  return JsonlSequences{options.ids, vocabulary};
+  return TokenSequences{options.ids, vocabulary};
 }
 
 //! What a step of the verb holds.
-inline StepShape shape_of(const ProgramOptions& options, const JsonlSequences* data, Index world) {
+inline StepShape shape_of(const ProgramOptions& options, const TokenSequences* data, Index world) {
   const Index length = data != nullptr ? data->longest() : static_cast<Index>(options.ids.size()) + options.count;
   Index batch = options.batch > 0 ? options.batch : world * options.micro_steps;
   if (options.verb == Verb::gradients) batch = data->size();
@@ -67,7 +67,7 @@ template <class Trainer> void load_values(Trainer& trainer, const std::string& f
 
 //! One rank of any verb that needs the model.
 template <class JobRank>
-void run_verb(JobRank& rank, const ProgramOptions& options, const ProgramFacts& facts, const JsonlSequences* data) {
+void run_verb(JobRank& rank, const ProgramOptions& options, const ProgramFacts& facts, const TokenSequences* data) {
   const std::string source = options.verb == Verb::export_model ? options.folder : options.checkpoint;
   const bool random = options.verb == Verb::train && source.empty() && options.resume.empty();
   Trainer trainer{

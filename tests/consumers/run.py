@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Uses the library as a stranger would, from a folder outside the checkout, and runs the result.
 
-    tests/consumers/run.py copy|pkg-config|cmake-package|cmake-subdirectory|meson-subproject ROOT
+    tests/consumers/run.py copy|pkg-config|cmake-package|cmake-subdirectory|cmake-model|meson-subproject ROOT
 
 Exits with 77 where a tool is missing. The environment may name the compiler (CXX) and Meson (MESON).
 """
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-KINDS = ("copy", "pkg-config", "cmake-package", "cmake-subdirectory", "meson-subproject")
+KINDS = ("copy", "pkg-config", "cmake-package", "cmake-subdirectory", "cmake-model", "meson-subproject")
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 FEATURES = ("tests", "examples", "benchmarks", "mpi", "cuda", "nccl", "sentencepiece")
 NOTHING_BUT_HEADERS = [f"-D{feature}=disabled" for feature in FEATURES]
@@ -105,7 +105,7 @@ def build_with_package(cmake, project, prefix):
 
 
 def build_consumer(kind, folder):
-    """Builds in folder, reading nothing of the checkout but the copy; the path of the program."""
+    """Builds in folder, reading nothing of the checkout but the copy; the command that runs the program."""
     checkout, consumers = folder / "moepar", folder / "consumers"
     program, source = folder / "consumer", consumers / "consumer.cpp"
     shutil.copytree(pathlib.Path(__file__).resolve().parent, consumers)
@@ -131,6 +131,11 @@ def build_consumer(kind, folder):
         cmake, project = tool("cmake"), consumers / "cmake_subdirectory"
         copy_of_checkout(project / "moepar")
         program = build_with_cmake(cmake, project, folder / "cmake")
+    elif kind == "cmake-model":
+        cmake, project = tool("cmake"), consumers / "cmake_model"
+        copy_of_checkout(project / "moepar")
+        shutil.copy2(root / "tests" / "oracle" / "recorded" / "plain" / "config.json", project)
+        return [build_with_cmake(cmake, project, folder / "cmake"), "plan", "--batch", "3", "--length", "8"]
     else:
         meson, project = meson_tool(), consumers / "meson_subproject"
         shutil.copy2(source, project)
@@ -139,7 +144,7 @@ def build_consumer(kind, folder):
         run(meson, "setup", folder / "build", project, "--wrap-mode=forcefallback")
         run(meson, "compile", "-C", folder / "build")
         program = folder / "build" / "consumer"
-    return program
+    return [program]
 
 
 if len(sys.argv) != 3 or sys.argv[1] not in KINDS:
@@ -150,4 +155,4 @@ if shutil.which("ninja"):
     os.environ.setdefault("CMAKE_GENERATOR", "Ninja")  # a machine that builds this project has ninja, maybe no make
 with tempfile.TemporaryDirectory(prefix="moepar-consumer-") as name:
     working_folder = pathlib.Path(name).resolve()
-    print(run(build_consumer(sys.argv[1], working_folder)), end="")
+    print(run(*build_consumer(sys.argv[1], working_folder)), end="")

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model programs as their users run them: the same bits on every layout, resumed on another one, stopped and killed.
 
-    tests/program/program.py WORLDS      the program built from worlds.cpp
+    tests/program/program.py WORLDS [DATA]     the programs built from worlds.cpp and tools/data.cpp
 """
 import json
+import os
 import pathlib
 import random
 import resource
@@ -16,7 +17,7 @@ import tempfile
 import time
 
 LAYOUTS = ["ep1", "ep2", "ep4", "ep8", "mixed"]
-program = sys.argv[1]
+program, *data_program = map(os.path.abspath, sys.argv[1:])
 failures = 0
 folder = pathlib.Path(tempfile.mkdtemp(prefix="moepar_program_"))
 
@@ -161,6 +162,17 @@ check((folder / "long" / f"step-{answer.get('steps', 0):08}" / "manifest.json").
 status, answer, said = run("ep2", *TRAIN, "--seed", 5, "--steps", 4, "--save-every", 2, "--save", "full", limit=20000)
 check(status == 1 and "was not written, training goes on" in said and "rank" in said, "a full disk is reported", said)
 check(not list((folder / "full").glob("step-*")), "and leaves nothing", list((folder / "full").glob("*")))
+
+# --- Blocks are read like lines ---
+
+if data_program:
+    stream, text = random.Random(3), folder / "text.txt"
+    text.write_bytes(bytes(stream.randrange(1, 32) for _ in range(64)))
+    for name in ("text.jsonl", "text.tokens"):
+        subprocess.run([*data_program, "--input", text, "--format", "text", "--tokenizer", "bytes", "--block", "5",
+                        "--batch", "0", "--out", folder / name], check=True, capture_output=True)  # fmt: skip
+    answers = [run("ep1", "evaluate", "--checkpoint", "exported", "--data", name) for name in ("text.jsonl", "text.tokens")]
+    check(answers[0][1] is not None and answers[0][1] == answers[1][1], "blocks and lines agree", answers)
 
 # --- Wrong input ---
 

@@ -20,6 +20,14 @@
 
 namespace moepar {
 
+//! Whether the file at `path` starts as one of blocks; false also where it cannot be read.
+[[nodiscard]] inline bool is_token_file(const std::string& path) {
+  const detail::File file{std::fopen(path.c_str(), "rb")};
+  std::string first(detail::token_file_magic.size(), '\0');
+  return file && std::fread(first.data(), 1, first.size(), file.get()) == first.size() &&
+         first == detail::token_file_magic;
+}
+
 //! Blocks of tokens in a file (token_file_header.hpp), read one at a time: memory is one block. Attention of a block is
 //! all ones and its labels are its ids. Threads may share one object.
 class TokenFile {

@@ -120,15 +120,16 @@ inline std::string mixtral_program_source(const MixtralConfig& config, const Pro
   text += "// Written beside exported weights, for transformers; what changes above changes here too.\n";
   text += "constexpr const char* config = R\"(" + mixtral_config_json(config) + "\n)\";\n\n";
 
+  // As transformers does: without output_router_logits the loss has no auxiliary part, whatever the coefficient.
+  const double coefficient = config.output_router_logits ? config.router_aux_loss_coef : 0.0;
+  if (coefficient != config.router_aux_loss_coef)
+    text += "// No auxiliary loss: output_router_logits is false in config.json. --aux-loss-coef sets a coefficient.\n";
   text += "int main(int argc, char** argv) {\n  return mp::model_program<Job>(argc, argv,\n";
   const std::string indent(32, ' ');
   text += indent + "{.norm_epsilon = " + detail::number_text(config.rms_norm_eps) + ",\n";
   text += indent + " .rotary_theta = " + detail::number_text(config.rope_theta) + ",\n";
   text += indent + " .initial_deviation = " + detail::number_text(config.initializer_range) + ",\n";
-  // As transformers does: without output_router_logits the loss has no auxiliary part, whatever the coefficient.
-  text += indent + " .auxiliary_loss_coefficient = " +
-          detail::number_text(config.output_router_logits ? config.router_aux_loss_coef : 0) +
-          (config.output_router_logits ? "," : ",  // output_router_logits is false; --aux-loss-coef sets one") + "\n";
+  text += indent + " .auxiliary_loss_coefficient = " + detail::number_text(coefficient) + ",\n";
   text += indent + " .bos = " + whole(config.bos_token_id) + ",\n";
   text += indent + " .eos = " + whole(config.eos_token_id) + ",\n";
   text += indent + " .config = config});\n}\n";

@@ -10,7 +10,7 @@
 #include <moepar/comm/collective_error.hpp>
 #include <moepar/core/error.hpp>
 #include <moepar/core/index.hpp>
-#include <moepar/data/jsonl_sequences.hpp>
+#include <moepar/data/token_sequences.hpp>
 #include <moepar/data/row_order.hpp>
 #include <moepar/plan/census_walk.hpp>
 #include <moepar/program/facts.hpp>
@@ -101,7 +101,7 @@ template <class Trainer> class TrainingLog {
 };
 
 //! What a resumed run must have as the run before had it, or its bits would be others.
-inline Facts facts_of(const ProgramOptions& options, const JsonlSequences& data, const TrainerOptions& trainer) {
+inline Facts facts_of(const ProgramOptions& options, const TokenSequences& data, const TrainerOptions& trainer) {
   const auto text = [](double value) {
     char digits[32];
     return std::string(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
@@ -124,7 +124,7 @@ inline Facts facts_of(const ProgramOptions& options, const JsonlSequences& data,
 //! options.steps or a signal to stop. A checkpoint that cannot be written is reported, and training goes on; only the
 //! last one must succeed.
 template <class Trainer>
-void train(Trainer& trainer, const JsonlSequences& data, const ProgramOptions& asked, const ProgramFacts& program) {
+void train(Trainer& trainer, const TokenSequences& data, const ProgramOptions& asked, const ProgramFacts& program) {
   ProgramOptions options = asked;
   if (options.batch == 0) options.batch = trainer.sequences();
   const bool first = trainer.rank().rank() == 0;

@@ -6,7 +6,7 @@
 #include <moepar/checkpoint/shared_tensor_file.hpp>
 #include <moepar/core/exponential.hpp>
 #include <moepar/core/index.hpp>
-#include <moepar/data/jsonl_sequences.hpp>
+#include <moepar/data/token_sequences.hpp>
 #include <moepar/optim/parameter_list.hpp>
 #include <moepar/program/options.hpp>
 #include <moepar/program/result.hpp>
@@ -21,7 +21,7 @@ namespace moepar::program {
 
 //! Logits of all rows into one tensor [rows, longest, vocabulary]; zeros where a row has padding.
 template <class Trainer>
-void write_logits(Trainer& trainer, const JsonlSequences& data, const ProgramOptions& options) {
+void write_logits(Trainer& trainer, const TokenSequences& data, const ProgramOptions& options) {
   constexpr Index vocabulary = Trainer::Model::facts.vocabulary;
   const Index longest = data.longest_row();
   SharedTensorFile file{trainer.rank().axes().world,
@@ -45,7 +45,7 @@ void write_logits(Trainer& trainer, const JsonlSequences& data, const ProgramOpt
 
 //! Cross entropy, losses, and the gradient of every parameter under its Hugging Face name.
 template <class Trainer>
-void write_gradients(Trainer& trainer, const JsonlSequences& data, const ProgramOptions& options) {
+void write_gradients(Trainer& trainer, const TokenSequences& data, const ProgramOptions& options) {
   const StepOutcome outcome = trainer.gradients(rows_of(data));
   auto& rank = trainer.rank();
   SharedTensorFile file{rank.axes().world, options.out, tensor_entries(trainer.model(), TensorType::F32)};
@@ -71,7 +71,7 @@ void write_gradients(Trainer& trainer, const JsonlSequences& data, const Program
         .write();
 }
 
-template <class Trainer> void evaluate(Trainer& trainer, const JsonlSequences& data, const ProgramOptions& options) {
+template <class Trainer> void evaluate(Trainer& trainer, const TokenSequences& data, const ProgramOptions& options) {
   const double loss = trainer.evaluate(rows_of(data), data.size());
   if (trainer.rank().rank() == 0)
     ProgramResult{}

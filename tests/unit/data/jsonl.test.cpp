@@ -13,7 +13,7 @@
 #include <vector>
 
 #include <moepar/core/error.hpp>
-#include <moepar/data/jsonl_sequences.hpp>
+#include <moepar/data/token_sequences.hpp>
 #include <moepar/data/jsonl_text.hpp>
 #include <moepar/data/jsonl_writer.hpp>
 #include <moepar/data/token_row_reader.hpp>
@@ -21,7 +21,7 @@
 namespace {
 
 using moepar::Index;
-using moepar::JsonlSequences;
+using moepar::TokenSequences;
 using moepar::JsonlText;
 using moepar::TokenRow;
 using Tokens = std::vector<std::int32_t>;
@@ -157,7 +157,7 @@ TEST_CASE("what is no line of training data is refused") {
 
 TEST_CASE("sequences of a file lie packed, with their targets") {
   const Folder folder;
-  const JsonlSequences sequences{folder.file("{\"input_ids\":[5,6,7]}\r\n"
+  const TokenSequences sequences{folder.file("{\"input_ids\":[5,6,7]}\r\n"
                                              "{\"input_ids\":[0,8,9,0],\"attention_mask\":[0,1,1,0]}\n"
                                              "{\"input_ids\":[1],\"labels\":[-100]}\n \n\n"),
                                  100};
@@ -176,13 +176,13 @@ TEST_CASE("sequences of a file lie packed, with their targets") {
   is(2, {1}, {-1});
   CHECK(holds(refusal([&] { (void)sequences.sequence(3); }), "sequence 3 of 3"));
   CHECK(holds(refusal([&] { (void)sequences.sequence(-1); }), "sequence -1 of 3"));
-  CHECK(JsonlSequences{folder.file(R"({"input_ids":[5]})"), 100}.size() == 1);  // no line feed at the end
+  CHECK(TokenSequences{folder.file(R"({"input_ids":[5]})"), 100}.size() == 1);  // no line feed at the end
 }
 
 TEST_CASE("a bad line is named by file and line") {
   const Folder folder;
   const auto bad = [&](std::string_view content) {
-    return refusal([&] { JsonlSequences{folder.file(content), 100}; });
+    return refusal([&] { TokenSequences{folder.file(content), 100}; });
   };
   const std::string good = "{\"input_ids\":[5]}\n";
   CHECK(holds(bad(good + "{\"input_ids\":[5]"), "rows.jsonl:2: it is no JSON"));
@@ -196,9 +196,9 @@ TEST_CASE("a bad line is named by file and line") {
   CHECK(holds(bad("\xef\xbb\xbf" + good), "rows.jsonl:1: it starts with a byte order mark"));
   CHECK(holds(bad(""), "has no sequence"));
   CHECK(holds(bad("\n\n"), "has no sequence"));
-  CHECK(holds(refusal([&] { JsonlSequences{(folder.path / "absent").string(), 100}; }), "absent': No such file"));
-  CHECK(holds(refusal([&] { JsonlSequences{folder.path.string(), 100}; }), "Is a directory"));
-  CHECK(holds(refusal([&] { JsonlSequences{folder.file(good), 0}; }), "a vocabulary of 0"));
+  CHECK(holds(refusal([&] { TokenSequences{(folder.path / "absent").string(), 100}; }), "absent': No such file"));
+  CHECK(holds(refusal([&] { TokenSequences{folder.path.string(), 100}; }), "Is a directory"));
+  CHECK(holds(refusal([&] { TokenSequences{folder.file(good), 0}; }), "a vocabulary of 0"));
 }
 
 // Bytes of this process' memory at its largest, or 0 where the system does not say.
@@ -214,7 +214,7 @@ TEST_CASE("a line of a gigabyte is refused while it is read") {
   const std::string path = folder.file("{\"input_ids\":[5]}\n{\"input_ids\":[");
   std::filesystem::resize_file(path, std::uintmax_t{1} << 30);  // a hole that reads as NUL
   const Index before = peak_memory();
-  CHECK(holds(refusal([&] { JsonlSequences{path, 100}; }),
+  CHECK(holds(refusal([&] { TokenSequences{path, 100}; }),
               "rows.jsonl:2: the line is longer than the limit of 67108864"));
   CHECK(holds(refusal([&] {
                 JsonlText text{path, "a"};
