@@ -11,6 +11,7 @@
 #include <moepar/checkpoint/manifest_reader.hpp>
 #include <moepar/checkpoint/read_training.hpp>
 #include <moepar/checkpoint/run_folder.hpp>
+#include <moepar/checkpoint/run_long_together.hpp>
 #include <moepar/checkpoint/run_together.hpp>
 #include <moepar/checkpoint/training_state.hpp>
 #include <moepar/comm/collective_error.hpp>

@@ -14,6 +14,7 @@
 #include <moepar/checkpoint/manifest.hpp>
 #include <moepar/checkpoint/run_folder.hpp>
 #include <moepar/checkpoint/run_lock.hpp>
+#include <moepar/checkpoint/run_long_together.hpp>
 #include <moepar/checkpoint/run_together.hpp>
 #include <moepar/checkpoint/training_parts.hpp>
 #include <moepar/checkpoint/training_state.hpp>

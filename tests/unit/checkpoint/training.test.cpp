@@ -2,6 +2,7 @@
 // A training is saved on one layout and loaded on any other; while it is saved it goes on.
 #include <doctest/doctest.h>
 
+#include <moepar/checkpoint/run_long_together.hpp>
 #include <moepar/checkpoint/tensor_file.hpp>
 #include <moepar/parallel/single_rank.hpp>
 
