@@ -29,9 +29,9 @@ class TokenSequences {
     Index first = 0;                        //!< position of ids[0] in its row: the padding on its left
   };
 
-  //! Which of the two a file is, its first bytes say. `vocabulary` is 1..2^31. Blank lines may stand at the end only: elsewhere they are where something got lost.
-  //! Throws Error, with file and line, for the first line that is not as it must be, for one longer than 64 MiB without
-  //! reading on, and when the file cannot be read or has no line.
+  //! Which of the two a file is, its first bytes say. `vocabulary` is 1..2^31. Blank lines may stand at the end only:
+  //! elsewhere they are where something got lost. Throws Error, with file and line, for the first line that is not as
+  //! it must be, for one longer than 64 MiB without reading on, and when the file cannot be read or has no line.
   TokenSequences(const std::string& path, Index vocabulary) {
     if (vocabulary < 1 || vocabulary > Index{1} << 31)
       throw Error{"moepar::TokenSequences: a vocabulary of " + std::to_string(vocabulary) + " for '" + path +

@@ -4,8 +4,8 @@
 #include <moepar/core/error.hpp>
 #include <moepar/core/hash.hpp>
 #include <moepar/core/index.hpp>
-#include <moepar/data/token_sequences.hpp>
 #include <moepar/data/row_order.hpp>
+#include <moepar/data/token_sequences.hpp>
 #include <moepar/train/trainer.hpp>
 #include <span>
 

@@ -10,8 +10,8 @@
 #include <moepar/comm/collective_error.hpp>
 #include <moepar/core/error.hpp>
 #include <moepar/core/index.hpp>
-#include <moepar/data/token_sequences.hpp>
 #include <moepar/data/row_order.hpp>
+#include <moepar/data/token_sequences.hpp>
 #include <moepar/plan/census_walk.hpp>
 #include <moepar/program/facts.hpp>
 #include <moepar/program/options.hpp>

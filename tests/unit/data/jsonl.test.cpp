@@ -13,17 +13,17 @@
 #include <vector>
 
 #include <moepar/core/error.hpp>
-#include <moepar/data/token_sequences.hpp>
 #include <moepar/data/jsonl_text.hpp>
 #include <moepar/data/jsonl_writer.hpp>
 #include <moepar/data/token_row_reader.hpp>
+#include <moepar/data/token_sequences.hpp>
 
 namespace {
 
 using moepar::Index;
-using moepar::TokenSequences;
 using moepar::JsonlText;
 using moepar::TokenRow;
+using moepar::TokenSequences;
 using Tokens = std::vector<std::int32_t>;
 
 template <class Call> std::string refusal(const Call& call) {
