@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -226,10 +227,18 @@ inline TensorHeader scan_tensor_header(std::string_view text, std::string_view f
 
 //! Checks and sorts the ranges of tensors as they are in a file of `data_size` bytes of data.
 inline void check_ranges(TensorHeader& header, std::uint64_t data_size, std::string_view file) {
-  // Stable: empty tensors at one place keep the order of the text, so that writing the header again changes nothing.
-  std::stable_sort(header.tensors.begin(), header.tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
-    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+  // Empty tensors at one place keep the order of the text, so that writing the header again changes nothing. By hand,
+  // since clang 19 calls what std::stable_sort of g++ 12's library uses deprecated.
+  std::vector<std::size_t> order(header.tensors.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) {
+    const TensorInfo &a = header.tensors[i], &b = header.tensors[j];
+    return a.begin != b.begin ? a.begin < b.begin : a.end != b.end ? a.end < b.end : i < j;
   });
+  std::vector<TensorInfo> sorted;
+  sorted.reserve(order.size());
+  for (const std::size_t i : order) sorted.push_back(std::move(header.tensors[i]));
+  header.tensors = std::move(sorted);
   std::uint64_t at = 0;
   for (const TensorInfo& tensor : header.tensors) {
     const auto refuse = [&](HeaderError error, const std::string& problem) {

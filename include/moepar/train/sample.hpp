@@ -27,7 +27,8 @@ std::int32_t sample_nucleus(std::span<const float> logits, Weight weight, double
   std::vector<std::int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   const auto logit = [&](std::int32_t token) { return logits[static_cast<std::size_t>(token)]; };
-  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return logit(a) > logit(b); });
+  std::sort(order.begin(), order.end(),
+            [&](auto a, auto b) { return logit(a) != logit(b) ? logit(a) > logit(b) : a < b; });
   std::size_t kept = 0;
   double total = 0;
   do total += weight(logit(order[kept++]));
