@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <moepar/core/exponential.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/core/random.hpp>
@@ -26,7 +27,10 @@ template <class Weight>
 std::int32_t sample_nucleus(std::span<const float> logits, Weight weight, double wanted, double drawn) {
   std::vector<std::int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
-  const auto logit = [&](std::int32_t token) { return logits[static_cast<std::size_t>(token)]; };
+  const auto logit = [&](std::int32_t token) {  // a NaN, which has no order, comes last
+    const float value = logits[static_cast<std::size_t>(token)];
+    return value == value ? value : -std::numeric_limits<float>::infinity();
+  };
   std::sort(order.begin(), order.end(),
             [&](auto a, auto b) { return logit(a) != logit(b) ? logit(a) > logit(b) : a < b; });
   std::size_t kept = 0;
