@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # From a config.json to an executable, at build time:
 #
-#   include(moeparModel)       # with the folder of this file on CMAKE_MODULE_PATH, or by its path
+#   include(moeparModel)       # after find_package(moepar) or add_subdirectory
 #   moepar_add_model(my_mixtral CONFIG models/mixtral/config.json WORLD 8 EXPERT_PARALLEL 4 SHARD 2)
 #
 #   CONFIG           folder of a Hugging Face Mixtral, or its config.json; seen from the current source folder
@@ -21,7 +21,11 @@
 # built one, or have moepar's tools/model.cpp beside this file's folder and fmt installed, from which it is then built.
 include_guard(GLOBAL)
 
-set(moepar_model_source ${CMAKE_CURRENT_LIST_DIR}/../tools/model.cpp CACHE INTERNAL "")
+if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/model.cpp)  # installed
+  set(moepar_model_source ${CMAKE_CURRENT_LIST_DIR}/model.cpp CACHE INTERNAL "")
+else()
+  set(moepar_model_source ${CMAKE_CURRENT_LIST_DIR}/../tools/model.cpp CACHE INTERNAL "")
+endif()
 
 # The tool as a command, in RESULT; built from its source when there is none.
 function(moepar_model_tool RESULT)

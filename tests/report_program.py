@@ -155,7 +155,7 @@ refused(RUN, "there is no step")
 refused("\n" * 1000, "there is no step")
 refused(b"\x00" * 1000 + b"\n", f"{log}:1: it is no JSON")
 refused(step(1).replace("kind", "ki\x00nd"), "a text holds a control character")
-refused(good + step(101)[:200] + "\n" + step(102), f"{log}:102: it ends too early")
+refused(good + step(101)[:203] + "\n" + step(102), f"{log}:102: it ends too early")
 refused(step(1).encode().replace(b"step", b"st\xff\xfe", 1), f"{log}:1: a text is not UTF-8")
 refused("\ufeff" + step(1), f"{log}:1: it is no JSON")
 refused("[" * 1_000_000 + "\n", f"{log}:1: it is no JSON")
@@ -168,7 +168,7 @@ refused(step(1)[:-2] + ',"loss":1}\n', "a field stands twice")
 for name in ("step", "ce", "grad_norm", "tokens_per_expert", "version", "kind"):
     refused(step(1, **{name: "absent"}) if name != "step" else step(1).replace('"step": 1', '"stop": 1'),
             f"{log}:1: the field '{name}' is missing")
-refused(step(1, loss="low"), "the field 'loss' has a wrong type")
+refused(step(1, ce="low"), "the field 'ce' has a wrong type")
 refused(step(1, version=2), "its version is not 1")
 for number in ("-1", "1.5", "1e300", str(2**48 + 1), "null"):
     refused(step(1).replace('"step": 1', f'"step": {number}'), "'step' is no step number")

@@ -43,7 +43,7 @@ MAY_INCLUDE = {
     "checkpoint": BELOW_NN | {"nn", "parallel", "optim"},
     "train": BELOW_TOP,
     "models": BELOW_TOP,
-    "program": BELOW_TOP | {"train"},
+    "program": BELOW_TOP | {"train", "models"},
 }
 FREE = {"moepar/version.hpp"}  # only macros: anyone may include it
 # For users: no header of ours includes one, but each of these adds to the one before it.

@@ -7,14 +7,12 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
-#include <moepar/checkpoint/checkpoint_loader.hpp>
-#include <moepar/checkpoint/run_folder.hpp>
 #include <moepar/core/error.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/data/token_sequences.hpp>
 #include <moepar/program/facts.hpp>
+#include <moepar/program/load_values.hpp>
 #include <moepar/program/options.hpp>
 #include <moepar/program/plan.hpp>
 #include <moepar/program/train.hpp>
@@ -32,7 +30,7 @@ namespace program {
 //! The data of a verb: a file of JSON lines, or the ids of the command line as one row; none for other verbs.
 inline std::optional<TokenSequences> read_data(const ProgramOptions& options, Index vocabulary) {
   if (!options.data.empty()) return TokenSequences{options.data, vocabulary};
-  if (options.verb != Verb::logits) return {};
+  if (options.verb != Verb::logits && options.verb != Verb::generate) return {};
   if (options.ids.empty())
     throw Error{"moepar: there is nothing to compute logits of. Fix: give --ids 1,2,3 or --data FILE."};
   return TokenSequences{options.ids, vocabulary};
@@ -40,29 +38,13 @@ inline std::optional<TokenSequences> read_data(const ProgramOptions& options, In
 
 //! What a step of the verb holds.
 inline StepShape shape_of(const ProgramOptions& options, const TokenSequences* data, Index world) {
-  const Index length = data != nullptr ? data->longest() : static_cast<Index>(options.ids.size()) + options.count;
+  const Index length = (data != nullptr ? data->longest() : 1) + (options.verb == Verb::generate ? options.count : 0);
   Index batch = options.batch > 0 ? options.batch : world * options.micro_steps;
   if (options.verb == Verb::gradients) batch = data->size();
   if (options.verb == Verb::export_model) return shape_of_batch(1, 1, world);
   StepShape shape = shape_of_batch(batch, std::max<Index>(length, 1), world, options.micro_steps);
   shape.receive_rows = options.receive_rows;
   return shape;
-}
-
-//! Sets the values of a trainer from a checkpoint, the newest checkpoint of a run, or a folder of weights, in this
-//! order: a run's weights are those of its last orderly end. Checkpoints that were passed over are named.
-template <class Trainer> void load_values(Trainer& trainer, const std::string& folder) {
-  const auto state = trainer.training_state();
-  const std::filesystem::path path = std::filesystem::weakly_canonical(folder);
-  if (const auto step = step_of_name(path.filename().string())) {
-    load_checkpoint(state, path.parent_path().string(), {.step = step->step});
-  } else if (holds_weights(folder) && checkpoints_of(folder).empty()) {
-    trainer.load(folder);
-  } else {
-    const LoadedCheckpoint loaded = load_checkpoint(state, folder);
-    if (trainer.rank().rank() == 0)
-      for (const std::string& skipped : loaded.skipped) std::fprintf(stderr, "%s\n", skipped.c_str());
-  }
 }
 
 //! One rank of any verb that needs the model.
@@ -80,7 +62,7 @@ void run_verb(JobRank& rank, const ProgramOptions& options, const ProgramFacts& 
        .numerics = facts.numerics(options.auxiliary_loss_coefficient.value_or(facts.auxiliary_loss_coefficient),
                                   options.z_loss_coefficient),
        .start = random ? Start::random : Start::loaded}};
-  if (!source.empty()) load_values(trainer, source);
+  if (!source.empty()) load_values(trainer, source, facts);
   switch (options.verb) {
     case Verb::logits:
       return write_logits(trainer, *data, options);
@@ -91,7 +73,7 @@ void run_verb(JobRank& rank, const ProgramOptions& options, const ProgramFacts& 
     case Verb::train:
       return train(trainer, *data, options, facts);
     case Verb::generate:
-      return generate(trainer, options);
+      return generate(trainer, options, facts.eos);
     case Verb::export_model:
       return export_weights(trainer, options, facts);
     default:
@@ -106,7 +88,8 @@ void run_verb(JobRank& rank, const ProgramOptions& options, const ProgramFacts& 
 //! Results are one JSON object on the last line of standard output; what people read goes to standard error.
 template <class Job> int model_program(int argc, char** argv, const ProgramFacts& facts) {
   try {
-    const ProgramOptions options = parse_program_options(argc, argv);
+    ProgramOptions options = parse_program_options(argc, argv);
+    if (options.verb == Verb::generate && options.ids.empty()) options.ids = {facts.bos};
 #ifdef SIGXFSZ
     std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is then an error of the write, and is reported
 #endif

@@ -28,8 +28,8 @@ struct Model : mp::HybridShard<mp::CausalLm<S.vocabulary, mp::Repeat<Block<S>, S
                                1> {};
 
 template <Sizes S> int run(int argc, char** argv, double theta, double epsilon) {
-  return mp::model_program<mp::Deployment<Model<S>, mp::World<1>>>(
-      argc, argv, {.norm_epsilon = epsilon, .rotary_theta = theta, .config = "{}"});
+  return mp::model_program<mp::Deployment<Model<S>, mp::World<1>>>(argc, argv,
+                                                                   {.norm_epsilon = epsilon, .rotary_theta = theta});
 }
 
 struct Case {

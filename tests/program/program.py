@@ -121,6 +121,31 @@ check(answer and answer["world"] == 8 and answer["parameters"] > 20000, "the pla
 status, answer, said = run("ep1", "verify", "run_ep8")
 check(status == 0 and answer["good"], "a good checkpoint is good", said)
 
+# --- Where values come from ---
+
+shutil.copytree(folder / "run_ep4" / "step-00000004", folder / "under another name")
+_, answer, said = run("ep1", "evaluate", "--checkpoint", "under another name", "--data", "data.jsonl")
+check(answer and answer["sequences"] == 21, "a checkpoint under another name", said)
+(folder / "step-00000009").mkdir()
+for name in ("model.safetensors", "config.json"):
+    shutil.copy(folder / "exported" / name, folder / "step-00000009")
+check(run("ep1", "evaluate", "--checkpoint", "step-00000009", "--data", "data.jsonl")[0] == 0, "weights in a folder named so")
+(folder / "run_ep1" / "step-00000004.partial").mkdir()
+refused("an unfinished checkpoint", ["step-00000004.partial"], "evaluate", "--checkpoint", "run_ep1/step-00000004.partial",
+        "--data", "data.jsonl")  # fmt: skip
+shutil.copytree(folder / "exported", folder / "other theta")
+text = (folder / "other theta" / "config.json").read_text()
+(folder / "other theta" / "config.json").write_text(text.replace("10000.0", "500.0"))
+refused("weights of another model", ["rope_theta 500.0 (the program: 10000.0)"], "evaluate", "--checkpoint", "other theta",
+        "--data", "data.jsonl")  # fmt: skip
+refused("a run started anew in its folder", ["--resume run_ep1"], *TRAIN, "--steps", 2, "--save", "run_ep1")
+refused("fewer steps than were made", ["4 steps"], *TRAIN, "--steps", 2, "--resume", "run_ep1")
+half = (*TRAIN, "--schedule", "cosine", "--schedule-steps", 4)
+_, whole, _ = run("ep1", *half, "--seed", 5, "--steps", 4)
+run("ep1", *half, "--seed", 5, "--steps", 2, "--save", "cosine")
+_, resumed, said = run("ep2", *half, "--steps", 4, "--resume", "cosine", "--save", "cosine")
+check(resumed and resumed["hash"] == whole["hash"], "a cosine over both halves", said)
+
 # --- A flipped bit, a killed run, a full disk, a signal ---
 
 part = next((folder / "run_ep8" / "step-00000004").glob("rank-*.safetensors"))
@@ -144,7 +169,7 @@ def started():
 
 
 child = started()
-refused("two runs in one folder", ["in use by another run", str(child.pid)], *LONG, layout="ep2")
+refused("two runs in one folder", ["in use by another run", str(child.pid)], *LONG, "--resume", "long", layout="ep2")
 child.kill()
 child.communicate()
 saved = sorted(path.name for path in (folder / "long").glob("step-*[0-9]"))
@@ -187,7 +212,23 @@ refused("an id beyond the vocabulary", ["large.jsonl:1", "40"], "evaluate", "--c
 refused("no data", ["empty.jsonl"], "evaluate", "--checkpoint", "exported", "--data", "empty.jsonl")
 refused("cut weights", ["model.safetensors"], "evaluate", "--checkpoint", "cut", "--data", "data.jsonl")
 refused("no checkpoint", ["nowhere"], "evaluate", "--checkpoint", "nowhere", "--data", "data.jsonl")
+os.mkfifo(folder / "fifo")
+refused("a result in place of a device", ["no plain file"], "logits", "--checkpoint", "exported", "--ids", "1", "--out", "fifo")
+check((folder / "fifo").is_fifo(), "the device is still there")
+(folder / "victim").write_text("not a lock\n")
+(folder / "linked").mkdir()
+(folder / "linked" / "lock").symlink_to(folder / "victim")
+refused("a lock that is a link", ["lock"], *TRAIN, "--steps", 1, "--save", "linked")
+check((folder / "victim").read_text() == "not a lock\n", "what the link names is as it was")
+status, _, said = run("ep1", "plan", "--batch", 10**11)
+check(status == 1 and "too many" in said, "a plan of too much", said)
+for wrong in (["--ids", ""], ["--ids", "1,,2"], ["--ids", "1x"], ["--ids", "1", "--top-p", 2], ["--ids", "1", "--seed", -1],
+              ["--ids", "1", "--temperature", "nan"]):  # fmt: skip
+    refused(f"generate {wrong}", [wrong[-2]], "generate", "--checkpoint", "exported", *wrong)
 refused("no verb", ["subcommand"])
+with open("/dev/full", "w") as full:
+    done = subprocess.run([program, "ep1", "plan"], stdout=full, stderr=subprocess.PIPE, text=True, cwd=folder)
+check(done.returncode == 1 and "standard output" in done.stderr, "a result that is lost", done.stderr)
 refused("an unknown option", ["--nonsense"], "plan", "--nonsense")
 refused("logits of nothing", ["--ids"], "logits", "--checkpoint", "exported", "--out", "x")
 refused("ids beyond the vocabulary", ["41"], "generate", "--checkpoint", "exported", "--ids", "41")

@@ -32,6 +32,7 @@ namespace moepar {
 
 struct LoadOptions {
   std::optional<Index> step{};  //!< this one or none; else the newest that is good
+  bool is_checkpoint = false;   //!< what is named is the folder of one checkpoint, whatever it is called, not of a run
   bool other_bits = false;      //!< also one of a library with other bits: training goes on, but not with the same bits
 };
 
@@ -74,14 +75,13 @@ std::vector<std::int64_t> steps_together(Communicator& world, Index rank, const 
 //! The manifest of the checkpoint of `step`. Throws Error on all ranks unless every byte of it is as its manifest says.
 //! Each of `ranks` ranks reads an equal share. largest: raised to the largest piece that was held.
 template <class Communicator>
-Manifest checked_together(Communicator& world, Index rank, Index ranks, const std::string& run, Index step,
-                          Index& largest) {
-  const std::string folder = step_path(run, step);
+Manifest checked_together(Communicator& world, Index rank, Index ranks, const std::string& folder,
+                          const std::optional<Index>& step, Index& largest) {
   Manifest manifest;
   std::array<std::int64_t, 2> hash{};  // of the manifest, and its complement: the maximum of both tells differences
   run_long_together(world, [&] {
     manifest = read_manifest(folder);
-    if (manifest.step != step)
+    if (step && manifest.step != *step)
       throw Error{"moepar: " + folder + " holds a checkpoint of step " + std::to_string(manifest.step) +
                   ". Fix: give the folder its name again."};
     hash[0] = static_cast<std::int64_t>(hash128(manifest_text(manifest)).low);
@@ -123,17 +123,23 @@ LoadedCheckpoint load_checkpoint(const TrainingState<Rank, Model>& state, const 
   const Index rank = state.rank.rank(), ranks = state.rank.layout().world;
   LoadedCheckpoint loaded;
   std::optional<Manifest> manifest;
-  std::string folder;
-  for (const Index step : options.step ? std::vector<std::int64_t>{*options.step}
-                                       : detail::steps_together(world, rank, run, loaded.skipped)) {
-    folder = step_path(run, step);
+  std::string folder = run;
+  std::vector<std::optional<Index>> steps{{}};
+  if (options.step) {
+    steps = {options.step};
+  } else if (!options.is_checkpoint) {
+    const auto found = detail::steps_together(world, rank, run, loaded.skipped);
+    steps.assign(found.begin(), found.end());
+  }
+  for (const std::optional<Index>& step : steps) {
+    if (step) folder = step_path(run, *step);
     try {
-      manifest = detail::checked_together(world, rank, ranks, run, step, loaded.largest_buffer);
+      manifest = detail::checked_together(world, rank, ranks, folder, step, loaded.largest_buffer);
       break;
     } catch (const CollectiveError&) {
       throw;
     } catch (const Error& error) {
-      if (options.step) throw;
+      if (options.step || options.is_checkpoint) throw;
       loaded.skipped.push_back(folder + " is passed over: " + error.what());
     }
   }

@@ -44,7 +44,7 @@ class DiskFile {
 
   //! For reading and writing, empty: what was at `path` is gone. Mode 0644, less the user's mask.
   [[nodiscard]] static DiskFile create(const std::string& path) {
-    return DiskFile{path, O_RDWR | O_CREAT | O_TRUNC, "could not be created",
+    return DiskFile{path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, "could not be created",
                     "check that the folder exists and may be written to"};
   }
 
@@ -157,6 +157,15 @@ class DiskFile {
   std::string path_;
   int descriptor_ = -1;
 };
+
+//! Throws Error when there is something at `path` that is no plain file: a rename would take its place, also that of
+//! /dev/null.
+inline void require_plain_target(const std::string& path) {
+  struct ::stat facts {};
+  if (::stat(path.c_str(), &facts) == 0 && !S_ISREG(facts.st_mode))
+    throw Error{"moepar: '" + path +
+                "' is there and is no plain file, so it is not written. Fix: give the path of a file."};
+}
 
 //! Gives the file or folder `from` the name `to`, at once for every reader; a file that had that name is gone. Both
 //! must be on one file system. sync_folder() of their folder makes it last.

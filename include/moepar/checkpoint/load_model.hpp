@@ -2,7 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <moepar/checkpoint/model_folder.hpp>
-#include <moepar/checkpoint/run_together.hpp>
+#include <moepar/checkpoint/run_long_together.hpp>
 #include <moepar/checkpoint/tensor_source.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/nn/path.hpp>
@@ -22,7 +22,7 @@ namespace moepar {
 template <class Rank, class Model>
 void load_model(Rank& rank, const Model& model, const std::vector<ListedParameter>& parameters,
                 const std::string& folder) {
-  run_together(rank.axes().world, [&] {
+  run_long_together(rank.axes().world, [&] {
     const ModelFolder files{folder};
     MixtralTensors tensors{files};
     std::unordered_map<Index, std::string> tied;  // by the number of the parameter: the name of its further use

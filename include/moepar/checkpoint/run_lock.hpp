@@ -21,7 +21,7 @@ class RunLock {
   //! folder: must exist. Throws Error that names process and host when another run, also of this process, has it.
   explicit RunLock(const std::string& folder) {
     const std::string path = folder + "/lock";
-    descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (descriptor_ < 0)
       detail::refuse_file("the lock '" + path + "' could not be opened", errno,
                           "check that the folder exists and may be written to");
@@ -35,6 +35,11 @@ class RunLock {
       throw Error{"moepar: the folder '" + folder + "' is in use by another run (" +
                   (owner.empty() ? "it has not said which" : owner) + "; the lock is '" + path +
                   "'). Fix: wait until it ends, or give this run a folder of its own."};
+    }
+    if (const std::string before = content(); !before.empty() && !before.starts_with("process ")) {
+      free();
+      throw Error{"moepar: '" + path + "' is not the lock of a run: it begins with '" + before.substr(0, 40) +
+                  "'. Fix: give the run a folder of its own."};
     }
     if (const int number = write(); number != 0) {
       free();

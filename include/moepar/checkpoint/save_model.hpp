@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <moepar/checkpoint/disk_file.hpp>
+#include <moepar/checkpoint/run_long_together.hpp>
 #include <moepar/checkpoint/run_together.hpp>
 #include <moepar/checkpoint/shared_tensor_file.hpp>
 #include <moepar/checkpoint/tensor_index.hpp>
@@ -23,6 +24,7 @@ namespace detail {
 
 //! A file with this text, or the one that was there before.
 inline void write_whole_file(const std::string& path, const std::string& text) {
+  require_plain_target(path);
   const std::string partial = path + ".partial";
   DiskFile file = DiskFile::create(partial);
   file.write_at(std::as_bytes(std::span{text}), 0);
@@ -42,7 +44,8 @@ struct SaveOptions {
 
 //! Writes the parameters of a model into a folder as Hugging Face has them: model.safetensors, or several files and
 //! their index, and config.json last. Each rank writes the slices that it keeps. Called by all ranks. Throws Error on
-//! all ranks; each file is whole or as it was.
+//! all ranks; each file is whole or as it was. Of several files some may be new and some old after a crash: a
+//! checkpoint (checkpoint_writer.hpp) is what survives one.
 template <class Rank, class Model>
 void save_model(Rank& rank, const Model& model, const std::vector<ListedParameter>& parameters,
                 const std::string& folder, const SaveOptions& options = {}) {
@@ -60,7 +63,7 @@ void save_model(Rank& rank, const Model& model, const std::vector<ListedParamete
     SharedTensorFile file{world, folder + "/" + shard.file, shard.entries, {{"format", "pt"}}};
     std::set<std::string> inside;
     for (const TensorEntry& entry : shard.entries) inside.insert(entry.name);
-    run_together(world, [&] {
+    run_long_together(world, [&] {
       for (const ListedParameter& listed : parameters) {
         if (rank.held(listed.parameter.placement).replicas.rank != 0) continue;  // another rank keeps it first
         const auto kept = rank.kept(listed.parameter);
@@ -76,11 +79,12 @@ void save_model(Rank& rank, const Model& model, const std::vector<ListedParamete
   run_together(world, [&] {
     if (rank.rank() != 0) return;
     const std::string index = folder + "/model.safetensors.index.json";
+    std::error_code ignored;  // what is removed are weights that were here before
     if (shards.size() > 1) {
       detail::write_whole_file(index, tensor_index_json(shards));
+      std::filesystem::remove(folder + "/model.safetensors", ignored);
     } else {
-      std::error_code ignored;
-      std::filesystem::remove(index, ignored);  // of weights that were here before
+      std::filesystem::remove(index, ignored);
     }
     if (!options.config.empty()) detail::write_whole_file(folder + "/config.json", options.config);
     sync_folder(folder);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <moepar/checkpoint/run_long_together.hpp>
 #include <moepar/checkpoint/run_together.hpp>
 #include <moepar/checkpoint/tensor_file.hpp>
 #include <moepar/checkpoint/tensor_layout.hpp>
@@ -38,10 +39,10 @@ template <class Communicator> class SharedTensorFile {
 
   //! After all ranks have written: the file gets its name.
   void finish() {
-    run_together(*world_, [&] {
+    run_long_together(*world_, [&] {
       if (world_->rank() != 0) writer_->close();
     });
-    run_together(*world_, [&] {
+    run_long_together(*world_, [&] {
       if (world_->rank() == 0) writer_->finish();
     });
   }
@@ -57,10 +58,11 @@ template <class Model> std::vector<TensorEntry> tensor_entries(const Model& mode
   for_each_parameter(model, [&](const Site& site, const Parameter& parameter) {
     const auto rows = static_cast<std::uint64_t>(parameter.rows),
                columns = static_cast<std::uint64_t>(parameter.columns);
+    const bool is_vector = parameter.initial == Initial::one;  // norms; a matrix of one row stays a matrix
     for (Index copy = 0; copy < site.copies; ++copy)
       entries.push_back({.name = site.name(copy),
                          .type = type,
-                         .shape = parameter.rows == 1 ? std::vector{columns} : std::vector{rows, columns}});
+                         .shape = is_vector ? std::vector{columns} : std::vector{rows, columns}});
   });
   return entries;
 }

@@ -92,6 +92,7 @@ class TensorFileWriter {
   //! Makes PATH.partial in full size, with its header. Nobody may join before this returns.
   [[nodiscard]] static TensorFileWriter create(const std::string& path, const std::vector<TensorEntry>& entries,
                                                TensorMetadata metadata = {}) {
+    require_plain_target(path);
     TensorHeader header = lay_out_tensors(entries, std::move(metadata));
     TensorFileWriter writer{path, std::move(header), DiskFile::create(path + ".partial"), true};
     writer.file_.resize(static_cast<Index>(writer.header_.file_size()));

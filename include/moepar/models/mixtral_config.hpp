@@ -130,6 +130,7 @@ inline int read_mixtral_sizes(const nlohmann::json& config, const std::string& f
   fields.size("max_position_embeddings", config.max_position_embeddings, detail::NullSize::refused);
   fields.token("bos_token_id", config.sizes.vocab_size, config.bos_token_id);
   fields.token("eos_token_id", config.sizes.vocab_size, config.eos_token_id);
+  fields.token("pad_token_id", config.sizes.vocab_size, config.pad_token_id);
   fields.rest(detail::known_config_fields);
   if (fields.good()) fields.attempt([&] { check_sizes(config.sizes); });  // else a wrong size is reported twice
   fields.report();

@@ -61,7 +61,6 @@ inline constexpr KnownField known_config_fields[] = {
     // Text, and tasks of heads that a language model does not have.
     {"tokenizer_class", nullptr, "tokenizer"},
     {"prefix", nullptr, "tokenizer"},
-    {"pad_token_id", nullptr, "tokenizer; the attention mask says what is padding"},
     {"sep_token_id", nullptr, "tokenizer"},
     {"decoder_start_token_id", nullptr, "tokenizer"},
     {"finetuning_task", nullptr, "other heads"},

@@ -52,6 +52,7 @@ inline std::string mixtral_config_json(const MixtralConfig& config) {
          json_field("num_key_value_heads", whole(sizes.num_key_value_heads)) +
          json_field("num_local_experts", whole(sizes.num_local_experts)) +
          json_field("output_router_logits", truth(config.output_router_logits)) +
+         (config.pad_token_id < 0 ? std::string{} : json_field("pad_token_id", whole(config.pad_token_id))) +
          json_field("rms_norm_eps", number_text(config.rms_norm_eps)) +
          json_field("rope_theta", number_text(config.rope_theta)) +
          json_field("router_aux_loss_coef", number_text(config.router_aux_loss_coef)) +

@@ -130,6 +130,8 @@ inline std::string mixtral_program_source(const MixtralConfig& config, const Pro
   text += indent + " .rotary_theta = " + detail::number_text(config.rope_theta) + ",\n";
   text += indent + " .initial_deviation = " + detail::number_text(config.initializer_range) + ",\n";
   text += indent + " .auxiliary_loss_coefficient = " + detail::number_text(coefficient) + ",\n";
+  text += indent + " .top_k = top_k,\n" + indent + " .heads = heads,\n";
+  if (config.pad_token_id >= 0) text += indent + " .padding_token = " + whole(config.pad_token_id) + ",\n";
   text += indent + " .bos = " + whole(config.bos_token_id) + ",\n";
   text += indent + " .eos = " + whole(config.eos_token_id) + ",\n";
   text += indent + " .config = config});\n}\n";

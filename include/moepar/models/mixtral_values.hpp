@@ -17,8 +17,9 @@ struct MixtralConfig {
   double router_jitter_noise = 0;     //!< only 0 is read
   bool output_router_logits = false;  //!< whether transformers adds the auxiliary loss in training
   Index max_position_embeddings = 131072;
-  Index bos_token_id = 1;  //!< -1: none
-  Index eos_token_id = 2;  //!< -1: none
+  Index bos_token_id = 1;   //!< -1: none
+  Index eos_token_id = 2;   //!< -1: none
+  Index pad_token_id = -1;  //!< -1: none; else its embedding learns nothing
   std::string dtype{};  //!< of stored weights: float32, bfloat16, float16 or float64; empty where the file names none
 
   friend bool operator==(const MixtralConfig&, const MixtralConfig&) = default;

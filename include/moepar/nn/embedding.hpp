@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <moepar/core/index.hpp>
 #include <moepar/core/rules.hpp>
@@ -34,12 +35,18 @@ template <Index Vocabulary, Index Hidden> struct Embedding {
     rank.device().embed(rank.rows(), ids, rank.weights(weight), output);
   }
 
-  //! Sets the gradient of the table.
+  //! Sets the gradient of the table. The row of Numerics::padding_token gets none, as in torch's Embedding.
   template <compute_rank Rank, class Element = typename Rank::Element>
   constexpr void backward(Rank& rank, ConstMatrix<Element> output_gradient, const Record<Element>& record) const {
     const Index mark = rank.arena().mark();
     const auto scratch = rank.arena().template take<Index>(1, Vocabulary + 1 + output_gradient.rows);
-    rank.device().embedding_gradient(rank.rows(), record.ids, output_gradient, rank.gradient(weight), scratch);
+    const auto gradient = rank.gradient(weight);
+    rank.device().embedding_gradient(rank.rows(), record.ids, output_gradient, gradient, scratch);
+    if constexpr (!Rank::counting) {
+      const Index padding = rank.numerics().padding_token;
+      for (Index part = 0; part < gradient.parts && padding >= 0; ++part)
+        std::fill_n(gradient.part(part).row(padding), Hidden, Element{0});
+    }
     rank.arena().release(mark);
   }
 };

@@ -8,6 +8,7 @@
 #include <moepar/program/result.hpp>
 #include <moepar/topology/step_shape.hpp>
 #include <moepar/train/plan_text.hpp>
+#include <moepar/train/trainer_options.hpp>
 
 namespace moepar::program {
 
@@ -19,6 +20,7 @@ template <class Job> void print_plan(const ProgramOptions& options) {
   const Index batch = options.batch > 0 ? options.batch : layout.world * options.micro_steps;
   StepShape shape = shape_of_batch(batch, options.length > 0 ? options.length : 512, layout.world, options.micro_steps);
   shape.receive_rows = options.receive_rows;
+  (void)detail::checked_options({.shape = shape});
   const Census census = census_of<Model>();
   const MemoryPlan memory = memory_plan<Model>(state_of_rank(census, layout, shape.precision), layout, 0, shape);
   const StepCost cost = cost_of_job<Model>(layout, 0, shape);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <moepar/core/error.hpp>
 #include <moepar/core/index.hpp>
+#include <moepar/data/text_file.hpp>
 #include <moepar/train/json_line.hpp>
-#include <moepar/train/line_file.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,12 +36,12 @@ class ProgramResult {
   //! Writes the line to the file `out`, or to standard output when that is empty.
   void write(const std::string& out = {}) {
     const std::string_view text = line_.close();
-    if (out.empty()) {
-      std::fwrite(text.data(), 1, text.size(), stdout);
-      std::fflush(stdout);
-      return;
-    }
-    detail::LineFile{out, MetricsMode::replace}.write(text);
+    const detail::File file{out.empty() ? nullptr : std::fopen(out.c_str(), "wb")};
+    std::FILE* const stream = out.empty() ? stdout : file.get();
+    if (stream == nullptr || std::fwrite(text.data(), 1, text.size(), stream) != text.size() ||
+        std::fflush(stream) != 0)
+      throw Error{"moepar: the result could not be written to " + (out.empty() ? "standard output" : "'" + out + "'") +
+                  " (" + detail::reason(errno) + "). Fix: check the path and the disk."};
   }
 
  private:

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <moepar/checkpoint/checkpoint_facts.hpp>
 #include <moepar/checkpoint/checkpoint_loader.hpp>
 #include <moepar/checkpoint/checkpoint_writer.hpp>
@@ -14,6 +15,7 @@
 #include <moepar/data/token_sequences.hpp>
 #include <moepar/plan/census_walk.hpp>
 #include <moepar/program/facts.hpp>
+#include <moepar/program/load_values.hpp>
 #include <moepar/program/options.hpp>
 #include <moepar/program/result.hpp>
 #include <moepar/program/sequences.hpp>
@@ -27,6 +29,7 @@
 #include <moepar/train/trainer.hpp>
 #include <optional>
 #include <string>
+#include <system_error>
 
 namespace moepar::program {
 
@@ -42,10 +45,11 @@ struct Schedule {
   const ProgramOptions* options;
 
   [[nodiscard]] double at(Index step) const {
+    const Index length = options->schedule_steps > 0 ? options->schedule_steps : options->steps;
     const double peak = options->optimizer.learning_rate, floor = options->floor, warmup = options->warmup;
     if (options->schedule == "cosine")
-      return WarmupCosine{.peak = peak, .floor = floor, .warmup_steps = warmup, .total_steps = options->steps}.at(step);
-    const Index total = options->schedule == "linear" ? options->steps : 0;
+      return WarmupCosine{.peak = peak, .floor = floor, .warmup_steps = warmup, .total_steps = length}.at(step);
+    const Index total = options->schedule == "linear" ? length : 0;
     return WarmupLinear{.peak = peak, .floor = floor, .warmup_steps = warmup, .total_steps = total}.at(step);
   }
 };
@@ -101,7 +105,8 @@ template <class Trainer> class TrainingLog {
 };
 
 //! What a resumed run must have as the run before had it, or its bits would be others.
-inline Facts facts_of(const ProgramOptions& options, const TokenSequences& data, const TrainerOptions& trainer) {
+inline Facts facts_of(const ProgramOptions& options, const TokenSequences& data, const TrainerOptions& trainer,
+                      Index routed_columns) {
   const auto text = [](double value) {
     char digits[32];
     return std::string(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
@@ -113,11 +118,31 @@ inline Facts facts_of(const ProgramOptions& options, const TokenSequences& data,
           {"adam_w", text(adam.beta1) + " " + text(adam.beta2) + " " + text(adam.epsilon) + " " +
                          text(adam.weight_decay) + (adam.decay_norms ? "" : " without norms")},
           {"clip", text(options.clip)},
-          {"schedule", options.schedule + " of " + text(adam.learning_rate) + ", warm-up " + text(options.warmup) +
-                           ", at least " + text(options.floor) +
-                           (options.schedule == "constant" ? "" : ", " + std::to_string(options.steps) + " steps")},
+          {"schedule",
+           options.schedule + " of " + text(adam.learning_rate) + ", warm-up " + text(options.warmup) + ", at least " +
+               text(options.floor) +
+               (options.schedule == "constant"
+                    ? ""
+                    : ", " + std::to_string(options.schedule_steps > 0 ? options.schedule_steps : options.steps) +
+                          " steps (--schedule-steps, or --steps)")},
+          {"model", "norm epsilon " + text(trainer.numerics.norm_epsilon) + ", theta " +
+                        text(trainer.numerics.rotary_theta) + ", padding token " +
+                        std::to_string(trainer.numerics.padding_token) + ", elements routed for a token " +
+                        std::to_string(routed_columns)},
           {"losses", "auxiliary " + text(trainer.numerics.auxiliary_loss_coefficient) + ", z " +
                          text(trainer.numerics.z_loss_coefficient)}};
+}
+
+//! A run that is not gone on with keeps its folder: a start that forgot --resume would set it aside.
+inline void refuse_other_run(const ProgramOptions& options) {
+  if (options.save.empty()) return;
+  std::error_code ignored;
+  if (!options.resume.empty() && std::filesystem::weakly_canonical(options.resume, ignored) ==
+                                     std::filesystem::weakly_canonical(options.save, ignored))
+    return;
+  if (const auto there = checkpoints_of(options.save); !there.empty())
+    throw Error{"moepar: " + options.save + " holds the checkpoints of another run, the last of them " + there.back() +
+                ". Fix: go on with it by --resume " + options.save + ", or give --save a folder of its own."};
 }
 
 //! Trains, from the values that the trainer has or from the newest checkpoint of options.resume on, up to step
@@ -129,7 +154,8 @@ void train(Trainer& trainer, const TokenSequences& data, const ProgramOptions& a
   if (options.batch == 0) options.batch = trainer.sequences();
   const bool first = trainer.rank().rank() == 0;
   const auto state = trainer.training_state();
-  const Facts facts = facts_of(options, data, trainer.options());
+  const Facts facts = facts_of(options, data, trainer.options(), census_of<typename Trainer::Model>().routed_columns);
+  refuse_other_run(options);
   if (!options.resume.empty()) {
     const LoadedCheckpoint loaded = load_checkpoint(state, options.resume);
     require_same_facts(loaded.facts, facts);
@@ -154,6 +180,10 @@ void train(Trainer& trainer, const TokenSequences& data, const ProgramOptions& a
     }
   };
 
+  if (trainer.steps() > options.steps)
+    throw Error{"moepar: " + options.resume + " has made " + std::to_string(trainer.steps()) +
+                " steps, and --steps asks for " + std::to_string(options.steps) +
+                " in all. Fix: give the steps of the whole run."};
   const RowOrder order{data.size(), options.batch, options.shuffle};
   const Schedule schedule{&options};
   const Index made = trainer.steps();
@@ -180,7 +210,7 @@ void train(Trainer& trainer, const TokenSequences& data, const ProgramOptions& a
     or_report([&] { writer->finish(); });
     writer->save(facts);
     writer->finish();
-    if (!stopped) trainer.save(options.save, {.config = program.config});
+    trainer.save(options.save, {.config = program.config});
   }
   const std::uint64_t hash = trainer.hash();
   if (first)

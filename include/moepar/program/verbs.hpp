@@ -15,6 +15,7 @@
 #include <moepar/train/sample.hpp>
 #include <moepar/train/trainer.hpp>
 #include <span>
+#include <vector>
 
 // The verbs of a model program that only compute: each is called by all ranks, with a trainer whose values are loaded.
 namespace moepar::program {
@@ -83,9 +84,11 @@ template <class Trainer> void evaluate(Trainer& trainer, const TokenSequences& d
         .write(options.out);
 }
 
-template <class Trainer> void generate(Trainer& trainer, const ProgramOptions& options) {
-  const auto text = sample_text(trainer, options.ids, options.count,
-                                {.temperature = options.temperature, .top_p = options.top_p, .seed = options.seed});
+template <class Trainer> void generate(Trainer& trainer, const ProgramOptions& options, std::int32_t eos) {
+  const Sampling sampling{.temperature = options.temperature, .top_p = options.top_p, .seed = options.seed};
+  std::vector<std::int32_t> text = options.ids;
+  for (Index i = 0; i < options.count && !(options.stop_at_eos && i > 0 && text.back() == eos); ++i)
+    text.push_back(sample_token(trainer.next_token_logits(text), sampling, i));
   const std::span<const std::int32_t> all{text};
   if (trainer.rank().rank() == 0)
     ProgramResult{}

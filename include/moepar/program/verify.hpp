@@ -3,40 +3,18 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
-#include <filesystem>
 #include <moepar/checkpoint/hash128.hpp>
 #include <moepar/checkpoint/model_folder.hpp>
-#include <moepar/checkpoint/run_folder.hpp>
 #include <moepar/checkpoint/verify_checkpoint.hpp>
 #include <moepar/core/error.hpp>
 #include <moepar/core/index.hpp>
+#include <moepar/program/load_values.hpp>
 #include <moepar/program/options.hpp>
 #include <moepar/program/result.hpp>
 #include <string>
-#include <system_error>
 #include <vector>
 
 namespace moepar::program {
-
-//! Whether a folder holds weights as Hugging Face has them; or is such a file.
-inline bool holds_weights(const std::string& path) {
-  std::error_code ignored;
-  const std::filesystem::path folder{path};
-  return std::filesystem::is_regular_file(folder, ignored) ||
-         std::filesystem::exists(folder / "model.safetensors", ignored) ||
-         std::filesystem::exists(folder / "model.safetensors.index.json", ignored);
-}
-
-//! The checkpoints that a path names: itself, or those in the folder of a run.
-inline std::vector<std::string> checkpoints_of(const std::string& path) {
-  std::error_code ignored;
-  if (std::filesystem::exists(std::filesystem::path{path} / "manifest.json", ignored)) return {path};
-  std::vector<std::string> found;
-  if (std::filesystem::is_directory(path, ignored))
-    for (const StepFolder& folder : step_folders(path))
-      if (folder.state == StepState::complete) found.push_back(step_path(path, folder.step));
-  return found;
-}
 
 //! Reads every byte of a checkpoint, or of all checkpoints of a run, and compares it with its hash; of weights without
 //! a manifest, which have no hash to compare with, checks the files and tells the hash of each tensor. A line a tensor

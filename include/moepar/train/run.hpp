@@ -8,6 +8,7 @@
 #include <moepar/core/ieee.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/train/job_rank.hpp>
+#include <new>
 #include <string>
 
 namespace moepar {
@@ -30,6 +31,10 @@ template <class Job, class Body> void run_threads(Body body, const RunOptions& o
         body(rank);
       } catch (const Error&) {
         throw;
+      } catch (const std::bad_alloc&) {
+        throw Error{"moepar: rank " + std::to_string(rank.rank()) +
+                    " found no memory. Fix: take fewer sequences or tokens a step, more micro-steps or more ranks; the "
+                    "plan says what a rank needs."};
       } catch (const std::exception& error) {
         throw Error{"moepar: rank " + std::to_string(rank.rank()) + " ended with '" + error.what() +
                     "'. Fix: look for what throws it in the code of the ranks."};

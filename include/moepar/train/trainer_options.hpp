@@ -84,7 +84,7 @@ inline std::uint64_t settings_hash(const TrainerOptions& options, const AdamW& o
                              optimizer.decay_norms ? 1.0 : 0.0, options.start == Start::loaded ? 1.0 : 0.0})
     add(value);
   for (const Index value : {shape.sequences, shape.length, shape.micro_steps, shape.receive_rows, layout.world,
-                            layout.expert, layout.dense_shard, layout.expert_shard})
+                            layout.expert, layout.dense_shard, layout.expert_shard, numerics.padding_token})
     add(static_cast<double>(value));
   for (const Index factor : shape.factors) add(static_cast<double>(factor));
   return hash;

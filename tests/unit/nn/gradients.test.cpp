@@ -116,5 +116,15 @@ TEST_CASE("Embedding: the gradient of the table") {
       module_.backward(rank, mp::Matrix<const double>{output_gradient.data(), capacity, hidden}, record);
     });
     check_parameters(module_, rank, objective);
+
+    const auto kept = rank.kept_gradient(module_.weight);
+    const std::vector<double> before(kept.begin(), kept.end());
+    rank.numerics().padding_token = 2;
+    (void)objective();
+    rank.with_gradients(module_, [&] {
+      module_.backward(rank, mp::Matrix<const double>{output_gradient.data(), capacity, hidden}, record);
+    });
+    for (Index i = 0; i < vocabulary * hidden; ++i)
+      CHECK(rank.kept_gradient(module_.weight)[size_of(i)] == (i / hidden == 2 ? 0 : before[size_of(i)]));
   }
 }
