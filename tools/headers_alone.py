@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 from compilers import check_command, find, run_all
-from headers import UMBRELLA, headers, reachable
+from headers import PROGRAM, UMBRELLA, headers, reachable
 
 
 def command_of(compiler, name, served):
@@ -32,6 +32,9 @@ def main():
         compiler, why = find(name)
         compilers += [compiler] if compiler else []
         absent += [] if compiler else [why]
+    # One clang reads each header alone; further ones what holds them all.
+    seen = set()
+    further = {c.name for c in compilers if c.kind != "nvcc" and (c.kind in seen or seen.add(c.kind))}
     names, served = headers(), reachable(UMBRELLA) - {UMBRELLA}
     # What needs more than the standard library is of tools, which no device compiler builds.
     device = served | {UMBRELLA} | {name for name in names if name.endswith(".cuh") or "/simulated/" in name}
@@ -43,7 +46,8 @@ def main():
             jobs += [
                 (name, compiler, [*command_of(compiler, name, served), source])
                 for compiler in compilers
-                if (name in device if compiler.kind == "nvcc" else not name.endswith(".cuh"))
+                if (compiler.name not in further or name in (UMBRELLA, PROGRAM))
+                and (name in device if compiler.kind == "nvcc" else not name.endswith(".cuh"))
             ]
         answers = run_all(command for _, _, command in jobs)
     failures = 0
