@@ -117,7 +117,7 @@ TEST_CASE("a checkpoint that cannot be written leaves nothing behind") {
   const auto folder = std::filesystem::temp_directory_path() / "moepar_refusals";
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder / "model.safetensors");
-  CHECK(has(said(nothing, [&](auto& trainer, Index) { trainer.save(folder); }), "could not be renamed"));
+  CHECK(has(said(nothing, [&](auto& trainer, Index) { trainer.save(folder); }), "no plain file"));
   CHECK(!std::filesystem::exists(folder / "model.safetensors.partial"));
   std::ofstream{folder / "file"} << "x";
   CHECK(has(said(nothing, [&](auto& trainer, Index) { trainer.save(folder / "file"); }), "could not be made"));
