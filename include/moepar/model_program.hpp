@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <memory>
 #include <moepar/core/error.hpp>
 #include <moepar/core/index.hpp>
 #include <moepar/data/token_sequences.hpp>

@@ -70,6 +70,7 @@ TEST_CASE("numbers that cannot be") {
   CHECK(has(options([&](auto& o, auto&) { o.shape.micro_steps = 0; }), "0 micro-steps"));
   CHECK(has(options([&](auto& o, auto&) { o.shape.sequences = Index{1} << 40; }), "are too many"));
   CHECK(has(options([&](auto& o, auto&) { o.shape.receive_rows = 3; }), "receive_rows is 3"));
+  CHECK(has(options([&](auto& o, auto&) { o.numerics.padding_token = law::vocabulary; }), "padding_token is 61"));
   for (const double rate : {nan, infinity, -1.0})
     CHECK(has(said(nothing, [&](auto& trainer, Index) { trainer.step(law::Batch{0, law::batch, false}, rate); }),
               "was given the learning rate"));

@@ -207,12 +207,7 @@ template <class Rank, class Model> class CheckpointWriter {
   //! On the thread of rank 0, when all files are on the disk: the checkpoint gets its manifest, then its name.
   void publish() {
     set_parts(manifest_, state_.model, hashes_);
-    const std::string text = manifest_text(manifest_), path = partial() + "/manifest.json";
-    DiskFile file = DiskFile::create(path + ".partial");
-    file.write_at(std::as_bytes(std::span{text}), 0);
-    file.sync();
-    file.close();
-    replace_file(path + ".partial", path);
+    write_whole_file(partial() + "/manifest.json", manifest_text(manifest_));
     sync_folder(partial());
     detail::publish_step(run_, step_);
     sync_folder(run_);

@@ -197,4 +197,15 @@ inline void make_folder(const std::string& path) {
   if (!S_ISDIR(facts.st_mode)) detail::refuse_file(attempt, ENOTDIR, "remove the file of that name");
 }
 
+//! Writes a file of this text, or leaves the one that was there before. sync_folder() of its folder makes it last.
+inline void write_whole_file(const std::string& path, const std::string& text) {
+  require_plain_target(path);
+  const std::string partial = path + ".partial";
+  DiskFile file = DiskFile::create(partial);
+  file.write_at(std::as_bytes(std::span{text}), 0);
+  file.sync();
+  file.close();
+  replace_file(partial, path);
+}
+
 }  // namespace moepar

@@ -13,27 +13,11 @@
 #include <moepar/core/index.hpp>
 #include <moepar/optim/parameter_list.hpp>
 #include <set>
-#include <span>
 #include <string>
 #include <system_error>
 #include <vector>
 
 namespace moepar {
-
-namespace detail {
-
-//! A file with this text, or the one that was there before.
-inline void write_whole_file(const std::string& path, const std::string& text) {
-  require_plain_target(path);
-  const std::string partial = path + ".partial";
-  DiskFile file = DiskFile::create(partial);
-  file.write_at(std::as_bytes(std::span{text}), 0);
-  file.sync();
-  file.close();
-  replace_file(partial, path);
-}
-
-}  // namespace detail
 
 //! How weights are written.
 struct SaveOptions {
@@ -64,15 +48,14 @@ void save_model(Rank& rank, const Model& model, const std::vector<ListedParamete
     std::set<std::string> inside;
     for (const TensorEntry& entry : shard.entries) inside.insert(entry.name);
     run_long_together(world, [&] {
-      for (const ListedParameter& listed : parameters) {
-        if (rank.held(listed.parameter.placement).replicas.rank != 0) continue;  // another rank keeps it first
-        const auto kept = rank.kept(listed.parameter);
-        listed.for_each_run([&](Index copy, Index first, Index count, Index at) {
-          const std::string& name = listed.names[static_cast<std::size_t>(copy)];
-          if (inside.contains(name))
-            file.write(name, first, kept.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count)));
-        });
-      }
+      for_each_run_once(
+          rank, parameters, [&](const ListedParameter& listed, Index copy, Index first, Index count, Index at) {
+            const std::string& name = listed.names[static_cast<std::size_t>(copy)];
+            if (!inside.contains(name)) return;
+            file.write(
+                name, first,
+                rank.kept(listed.parameter).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count)));
+          });
     });
     file.finish();
   }
@@ -81,12 +64,12 @@ void save_model(Rank& rank, const Model& model, const std::vector<ListedParamete
     const std::string index = folder + "/model.safetensors.index.json";
     std::error_code ignored;  // what is removed are weights that were here before
     if (shards.size() > 1) {
-      detail::write_whole_file(index, tensor_index_json(shards));
+      write_whole_file(index, tensor_index_json(shards));
       std::filesystem::remove(folder + "/model.safetensors", ignored);
     } else {
       std::filesystem::remove(index, ignored);
     }
-    if (!options.config.empty()) detail::write_whole_file(folder + "/config.json", options.config);
+    if (!options.config.empty()) write_whole_file(folder + "/config.json", options.config);
     sync_folder(folder);
   });
 }

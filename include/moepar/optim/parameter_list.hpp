@@ -36,6 +36,16 @@ struct ListedParameter {
   }
 };
 
+//! Calls visit(listed, copy, first, count, kept), as ListedParameter::for_each_run does, for the runs of which `rank`
+//! is the first of the replicas that keep them: over a world each element is visited once.
+template <class Rank, class Visit>
+void for_each_run_once(Rank& rank, const std::vector<ListedParameter>& parameters, Visit visit) {
+  for (const ListedParameter& listed : parameters)
+    if (rank.held(listed.parameter.placement).replicas.rank == 0)
+      listed.for_each_run(
+          [&](Index copy, Index first, Index count, Index kept) { visit(listed, copy, first, count, kept); });
+}
+
 //! The parameters of a bound model in registration order, as `rank` of `layout` keeps them.
 template <class Model>
 std::vector<ListedParameter> list_parameters(const Model& model, const Layout& layout, Index rank) {

@@ -23,6 +23,7 @@
 #include <moepar/train/metrics.hpp>
 #include <moepar/train/plan_text.hpp>
 #include <moepar/train/progress_line.hpp>
+#include <moepar/train/run_facts.hpp>
 #include <moepar/train/step_reporter.hpp>
 #include <moepar/train/stop_signal.hpp>
 #include <moepar/train/terminal.hpp>
@@ -68,24 +69,14 @@ template <class Trainer> class TrainingLog {
       std::fputs((plan_text<Model>(layout, shape, 0, trainer.rank().device().workers().count()) + "\n").c_str(),
                  stderr);
     if (options.metrics.empty()) return;
-    const Census census = census_of<Model>();
     const std::string layout_name = layout_text(layout);
     metrics_.emplace(options.metrics, steps_made > 0 ? MetricsMode::append : MetricsMode::replace);
-    metrics_->write(RunFacts{.model = "mixtral",
-                             .layout = layout_name,
-                             .precision = "f32",
-                             .data = options.data,
-                             .build = {},
-                             .parameters = census.parameters().total(),
-                             .active_parameters = census.parameters().active,
-                             .world = layout.world,
-                             .layers = trainer.routers().layers,
-                             .experts = trainer.routers().experts,
-                             .vocabulary = Model::facts.vocabulary,
-                             .length = shape.length,
-                             .batch = options.batch,
-                             .total_steps = options.steps,
-                             .seed = options.seed});
+    RunFacts facts = run_facts_of(trainer, layout_name);
+    facts.model = "mixtral";
+    facts.data = options.data;
+    facts.batch = options.batch;
+    facts.total_steps = options.steps;
+    metrics_->write(facts);
   }
 
   void start() { reporter_.start(); }

@@ -50,14 +50,12 @@ void write_gradients(Trainer& trainer, const TokenSequences& data, const Program
   const StepOutcome outcome = trainer.gradients(rows_of(data));
   auto& rank = trainer.rank();
   SharedTensorFile file{rank.axes().world, options.out, tensor_entries(trainer.model(), TensorType::F32)};
-  for (const ListedParameter& listed : trainer.parameters()) {
-    if (rank.held(listed.parameter.placement).replicas.rank != 0) continue;
-    const auto kept = rank.kept_gradient(listed.parameter);
-    listed.for_each_run([&](Index copy, Index first, Index count, Index at) {
-      file.write(listed.names[static_cast<std::size_t>(copy)], first,
-                 kept.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count)));
-    });
-  }
+  for_each_run_once(rank, trainer.parameters(),
+                    [&](const ListedParameter& listed, Index copy, Index first, Index count, Index at) {
+                      file.write(listed.names[static_cast<std::size_t>(copy)], first,
+                                 rank.kept_gradient(listed.parameter)
+                                     .subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count)));
+                    });
   file.finish();
   if (rank.rank() == 0)
     ProgramResult{}
@@ -85,10 +83,11 @@ template <class Trainer> void evaluate(Trainer& trainer, const TokenSequences& d
 }
 
 template <class Trainer> void generate(Trainer& trainer, const ProgramOptions& options, std::int32_t eos) {
-  const Sampling sampling{.temperature = options.temperature, .top_p = options.top_p, .seed = options.seed};
-  std::vector<std::int32_t> text = options.ids;
-  for (Index i = 0; i < options.count && !(options.stop_at_eos && i > 0 && text.back() == eos); ++i)
-    text.push_back(sample_token(trainer.next_token_logits(text), sampling, i));
+  const std::vector<std::int32_t> text = sample_text(trainer, options.ids, options.count,
+                                                     {.temperature = options.temperature,
+                                                      .top_p = options.top_p,
+                                                      .seed = options.seed,
+                                                      .end = options.stop_at_eos ? eos : -1});
   const std::span<const std::int32_t> all{text};
   if (trainer.rank().rank() == 0)
     ProgramResult{}

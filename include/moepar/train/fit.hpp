@@ -92,22 +92,13 @@ FitOutcome fit(Trainer<Model, Communicator>& trainer, const TokenBlocks& blocks,
                 outcome.unigram_entropy);
     if (!options.metrics.empty()) {
       metrics.emplace(options.metrics, options.metrics_mode);
-      metrics->write(RunFacts{.model = options.model,
-                              .layout = layout_name,
-                              .precision = "f32",
-                              .data = options.data,
-                              .build = {},
-                              .parameters = census_of<Model>().parameters().total(),
-                              .active_parameters = census_of<Model>().parameters().active,
-                              .world = layout.world,
-                              .layers = trainer.routers().layers,
-                              .experts = trainer.routers().experts,
-                              .vocabulary = Model::facts.vocabulary,
-                              .length = shape.length,
-                              .batch = trainer.sequences(),
-                              .total_steps = options.steps,
-                              .seed = trainer.options().seed,
-                              .unigram_entropy = outcome.unigram_entropy});
+      RunFacts facts = run_facts_of(trainer, layout_name);
+      facts.model = options.model;
+      facts.data = options.data;
+      facts.batch = trainer.sequences();
+      facts.total_steps = options.steps;
+      facts.unigram_entropy = outcome.unigram_entropy;
+      metrics->write(facts);
     }
   }
 

@@ -4,6 +4,8 @@
 #include <string_view>
 
 #include <moepar/core/index.hpp>
+#include <moepar/plan/census.hpp>
+#include <moepar/plan/census_walk.hpp>
 #include <moepar/train/step_report.hpp>
 
 namespace moepar {
@@ -28,5 +30,22 @@ struct RunFacts {
   std::uint64_t seed = 0;
   double unigram_entropy = not_measured;  //!< nats; a loss below it has learnt from context
 };
+
+//! What a trainer says of its run by itself; who starts the run adds names, data and steps. layout: layout_text.
+template <class Trainer> RunFacts run_facts_of(Trainer& trainer, std::string_view layout) {
+  const ParameterCount count = census_of<typename Trainer::Model>().parameters();
+  RunFacts facts;
+  facts.layout = layout;
+  facts.precision = "f32";
+  facts.parameters = count.total();
+  facts.active_parameters = count.active;
+  facts.world = trainer.rank().layout().world;
+  facts.layers = trainer.routers().layers;
+  facts.experts = trainer.routers().experts;
+  facts.vocabulary = Trainer::Model::facts.vocabulary;
+  facts.length = trainer.options().shape.length;
+  facts.seed = trainer.options().seed;
+  return facts;
+}
 
 }  // namespace moepar

@@ -18,6 +18,7 @@ struct Sampling {
   double temperature = 0.8;  //!< 0: the likeliest token, the lower one of equals
   double top_p = 1;          //!< only the likeliest tokens that together have this probability (Holtzman et al. 2020)
   std::uint64_t seed = 1;
+  std::int32_t end = -1;  //!< the token that ends a text; -1: none
 };
 
 namespace detail {
@@ -66,8 +67,8 @@ inline std::int32_t sample_token(std::span<const float> logits, const Sampling& 
   return static_cast<std::int32_t>(largest - logits.begin());
 }
 
-//! `prompt` and `count` more tokens, each drawn from what the last shape.length of them make likely. trainer: see
-//! Trainer::next_token_logits; called by all ranks. An empty prompt starts with token 0.
+//! `prompt` and `count` more tokens, or those up to an end token, each drawn from what the last shape.length of them
+//! make likely. trainer: see Trainer::next_token_logits; called by all ranks. An empty prompt starts with token 0.
 template <class Trainer>
 std::vector<std::int32_t> sample_text(Trainer& trainer, std::span<const std::int32_t> prompt, Index count,
                                       const Sampling& sampling = {}) {
@@ -77,6 +78,7 @@ std::vector<std::int32_t> sample_text(Trainer& trainer, std::span<const std::int
     const auto window = std::min(text.size(), static_cast<std::size_t>(trainer.options().shape.length));
     const auto logits = trainer.next_token_logits(std::span<const std::int32_t>{text}.last(window));
     text.push_back(sample_token(logits, sampling, i));
+    if (text.back() == sampling.end) break;
   }
   return text;
 }

@@ -53,6 +53,10 @@ template <class ModelType, class Communicator> class Trainer {
               cost_.arenas,  rank.axes(), rank.workers(), options.numerics},
         parameters_{list_parameters(model_, rank.layout(), rank.rank())},
         state_{rank_} {
+    if (options.numerics.padding_token < -1 || options.numerics.padding_token >= Model::facts.vocabulary)
+      throw Error{"moepar::Trainer: padding_token is " + std::to_string(options.numerics.padding_token) +
+                  " in a vocabulary of " + std::to_string(Model::facts.vocabulary) +
+                  ". Fix: give a token of the model, or -1 for none."};
     require_distinct_streams(model_, options.seed);
     require_same(detail::settings_hash(options_, optimizer_, rank_.layout()),
                  "options of the trainer, or another optimizer or layout");
@@ -174,18 +178,16 @@ template <class ModelType, class Communicator> class Trainer {
   //! Hash of parameters and optimizer state, equal on every rank and layout.
   [[nodiscard]] std::uint64_t hash() {
     std::uint64_t own = 0;
-    for (const ListedParameter& listed : parameters_) {
-      const Parameter& parameter = listed.parameter;
-      if (rank_.held(parameter.placement).replicas.rank != 0) continue;  // counted where it is kept first
-      const std::span<const float> kept[] = {rank_.kept(parameter), state_.first(parameter, rank_),
-                                             state_.second(parameter, rank_)};
-      constexpr const char* suffix[] = {"", "/first_moment", "/second_moment"};
-      listed.for_each_run([&](Index copy, Index first, Index count, Index at) {
-        for (std::size_t i = 0; i < 3; ++i)
-          own +=
-              tensor_hash<float>(listed.names[size(copy)] + suffix[i], first, kept[i].subspan(size(at), size(count)));
-      });
-    }
+    for_each_run_once(
+        rank_, parameters_, [&](const ListedParameter& listed, Index copy, Index first, Index count, Index at) {
+          const Parameter& parameter = listed.parameter;
+          const std::span<const float> kept[] = {rank_.kept(parameter), state_.first(parameter, rank_),
+                                                 state_.second(parameter, rank_)};
+          constexpr const char* suffix[] = {"", "/first_moment", "/second_moment"};
+          for (std::size_t i = 0; i < 3; ++i)
+            own +=
+                tensor_hash<float>(listed.names[size(copy)] + suffix[i], first, kept[i].subspan(size(at), size(count)));
+        });
     std::vector<std::int64_t> all(size(rank_.layout().world));
     const auto mine = static_cast<std::int64_t>(own);
     rank_.axes().world.all_gather(std::span<const std::int64_t>{&mine, 1}, std::span<std::int64_t>{all});

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include "data_test.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -20,37 +22,22 @@
 
 namespace {
 
+using data_test::holds;
 using moepar::Index;
 using moepar::JsonlText;
 using moepar::TokenRow;
 using moepar::TokenSequences;
 using Tokens = std::vector<std::int32_t>;
 
-template <class Call> std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const moepar::Error& error) {
-    CHECK(std::string_view{error.what()}.find("Fix: ") != std::string_view::npos);
-    CHECK(std::string_view{error.what()}.size() < 600);  // however long the line is
-    return error.what();
-  }
-  return {};
-}
-
-bool holds(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
-
-struct Folder {
-  std::filesystem::path path =
-      std::filesystem::temp_directory_path() / ("moepar_jsonl_test_" + std::to_string(std::random_device{}()));
-  Folder() { std::filesystem::create_directories(path); }
-  Folder(const Folder&) = delete;
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string file(std::string_view content) const {
-    const std::string name = (path / "rows.jsonl").string();
-    std::ofstream{name, std::ios::binary} << content;
-    return name;
-  }
+struct Folder : data_test::Folder {
+  std::string file(std::string_view content) const { return data_test::Folder::file(content, "rows.jsonl"); }
 };
+
+template <class Call> std::string refusal(const Call& call) {
+  const std::string sentence = data_test::refusal(call);
+  CHECK(sentence.size() < 600);  // however long the line is
+  return sentence;
+}
 
 TokenRow row_of(std::string_view line, Index vocabulary = 100) {
   return moepar::read_token_row(line, vocabulary, "f:1");

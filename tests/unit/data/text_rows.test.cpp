@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "data_test.hpp"
+
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
@@ -20,6 +22,9 @@
 
 namespace {
 
+using data_test::Folder;
+using data_test::holds;
+using data_test::refusal;
 using moepar::GroupTexts;
 using moepar::Index;
 using moepar::RowRange;
@@ -28,32 +33,6 @@ using moepar::TextFormat;
 using moepar::TextRows;
 using Tokens = std::vector<std::int32_t>;
 using Rows = std::vector<std::string>;
-
-// The sentence of the Error that `call` throws; empty when it throws none.
-template <class Call> std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const moepar::Error& error) {
-    CHECK(std::string_view{error.what()}.find("Fix: ") != std::string_view::npos);
-    return error.what();
-  }
-  return {};
-}
-
-bool holds(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
-
-struct Folder {
-  std::filesystem::path path =
-      std::filesystem::temp_directory_path() / ("moepar_text_rows_test_" + std::to_string(std::random_device{}()));
-  Folder() { std::filesystem::create_directories(path); }
-  Folder(const Folder&) = delete;
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string file(std::string_view content) const {
-    const std::string name = (path / "rows").string();
-    std::ofstream{name, std::ios::binary} << content;
-    return name;
-  }
-};
 
 Rows rows_of(const std::string& path, moepar::TextRowSettings settings = {}) {
   TextRows rows{path, settings};

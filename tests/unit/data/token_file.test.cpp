@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "data_test.hpp"
+
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -18,31 +20,13 @@
 
 namespace {
 
+using data_test::Folder;
+using data_test::holds;
+using data_test::refusal;
 using moepar::Index;
 using moepar::TokenFile;
 using moepar::TokenFileWriter;
 using Tokens = std::vector<std::int32_t>;
-
-template <class Call> std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const moepar::Error& error) {
-    CHECK(std::string_view{error.what()}.find("Fix: ") != std::string_view::npos);
-    return error.what();
-  }
-  return {};
-}
-
-bool holds(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
-
-struct Folder {
-  std::filesystem::path path =
-      std::filesystem::temp_directory_path() / ("moepar_token_file_test_" + std::to_string(std::random_device{}()));
-  Folder() { std::filesystem::create_directories(path); }
-  Folder(const Folder&) = delete;
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string operator/(const char* name) const { return (path / name).string(); }
-};
 
 std::string bytes_of(const std::string& path) {
   std::ostringstream bytes;

@@ -5,6 +5,8 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include "data_test.hpp"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -28,6 +30,8 @@
 
 namespace {
 
+using data_test::holds;
+using data_test::refusal;
 using moepar::Index;
 using moepar::SentencePieceTokenizer;
 using moepar::TextFormat;
@@ -52,18 +56,6 @@ const SentencePieceTokenizer& tokenizer() {
   static const SentencePieceTokenizer one{model_path()};
   return one;
 }
-
-template <class Call> std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const moepar::Error& error) {
-    CHECK(std::string_view{error.what()}.find("Fix: ") != std::string_view::npos);
-    return error.what();
-  }
-  return {};
-}
-
-bool holds(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 TEST_CASE("the vocabulary of Mixtral") {
   CHECK(tokenizer().vocabulary() == 32000);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include "data_test.hpp"
+
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -18,20 +20,9 @@
 
 namespace {
 
+using data_test::holds;
+using data_test::refusal;
 using Tokens = std::vector<std::int32_t>;
-
-// The sentence of the Error that `call` throws; empty when it throws none.
-template <class Call> std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const moepar::Error& error) {
-    CHECK(std::string_view{error.what()}.find("Fix: ") != std::string_view::npos);
-    return error.what();
-  }
-  return {};
-}
-
-bool holds(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 TEST_CASE("every byte goes through the byte tokenizer and back") {
   std::string all;
